@@ -70,7 +70,7 @@ const BLAMES: [(Blame, &str); 3] = [
     (Blame::Weir, "weir"),
 ];
 
-/// What policy may decide, as records have it.
+/// The words for decisions of policy, as records have them.
 const DECISIONS: [&str; 3] = ["allow", "deny", "would_deny"];
 
 /// Why the credential of a caller may be refused.

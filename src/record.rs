@@ -40,7 +40,7 @@ pub struct Record {
     ending: Option<Ending>,
     blame: Option<Blame>,
     decision: Option<Arc<Decision>>,
-    /// What rules for data found; `None` if there are none, or they found nothing.
+    /// The findings of rules for data; `None` if there are no rules, or they found nothing.
     findings: Option<Box<Findings>>,
     is_logged: bool,
     /// The part that only the record file needs; `None` if there is none.

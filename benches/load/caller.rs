@@ -32,7 +32,7 @@ pub(crate) struct Caller {
     connection: Connection,
     era: Era,
     session: Option<String>,
-    /// What it presents as a bearer token.
+    /// The bearer token that it presents.
     credential: Option<String>,
     /// The request head up to what differs from request to request.
     head: String,

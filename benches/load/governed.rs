@@ -54,7 +54,7 @@ pub(crate) fn credentials(kind: Kind, folder: &Path) -> Rc<[String]> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What a subject's config says under `listen`, and besides.
+/// The keys of a subject's config under `listen`, and the others.
 pub(crate) fn config(kind: Kind) -> (&'static str, &'static str) {
     const TOKENS: &str = ", auth: { jwt: [{ issuer: 'https://issuer.example', jwks: { file: jwks.json }, audiences: [weir] }] }";
     match kind {

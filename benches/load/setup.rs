@@ -103,7 +103,7 @@ pub(crate) struct RunFiles {
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) tools: Vec<String>,
-    /// What callers present, each another one in turn; empty if they present nothing.
+    /// The credentials that callers present, each another one in turn; empty without any.
     pub(crate) credentials: Rc<[String]>,
 }
 

@@ -1,4 +1,4 @@
-//! What rules for data found in the messages of one request.
+//! The findings of rules for data in the messages of one request.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ impl Blocked {
     }
 }
 
-/// What was found in the data of one request.
+/// The findings in the data of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// How many values, by direction, class and what happened to them.

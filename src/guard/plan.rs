@@ -44,7 +44,7 @@ pub struct RoutePlan {
 /// The rules for the data of one route in one direction.
 #[derive(Debug)]
 pub struct DirectionPlan {
-    /// What happens to values of each class that is known.
+    /// The action for values of each class that is known.
     actions: HashMap<Class, RedactAction>,
     /// Finds what may not pass as it is; `None` if there is nothing to find.
     changing: Option<Arc<Detectors>>,

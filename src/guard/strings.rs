@@ -45,7 +45,7 @@ pub struct Leaf<'l> {
     /// The name of the member that it is the value of, or in whose list it is; empty if there is none.
     /// Of a member's name, that name itself.
     pub name: &'l str,
-    /// What it is.
+    /// The kind of leaf.
     pub kind: LeafKind,
     /// The place of the field's rule, if there is one for it.
     pub field: Option<usize>,
@@ -121,7 +121,7 @@ pub fn is_json(text: &str) -> bool {
     begins && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// What comes next.
+/// The parts of JSON that may come next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Value,

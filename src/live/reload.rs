@@ -30,7 +30,7 @@ pub enum ReloadOutcome {
         tools_added: Vec<String>,
         /// Exposed names of tools that are not there any more.
         tools_removed: Vec<String>,
-        /// What callers gain and lose because policies changed.
+        /// The names that callers gain and lose because policies changed.
         access: Vec<AccessChange>,
     },
     /// The config did not change.

@@ -87,7 +87,7 @@ fn write(home: &Path, folder: &str, policies: &str) {
     fs::write(home.join(folder).join("a.cedar"), policies).unwrap();
 }
 
-/// What is expected of the change from [`BEFORE`] to [`AFTER`].
+/// The expected outcome of the change from [`BEFORE`] to [`AFTER`].
 fn expected() -> Value {
     let tool = |name: &str| json!({ "kind": "tool", "name": name });
     let caller = |subject: &str| json!([{ "kind": "oauth_user", "subject": subject }]);

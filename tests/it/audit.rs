@@ -154,7 +154,7 @@ fn text<'l>(line: &'l Line, member: &str) -> &'l str {
     line[member].as_str().unwrap_or("-")
 }
 
-/// What is expected of the line of a request: era, method, answer of the upstream, answer.
+/// The expected parts of the line of a request: era, method, answer of the upstream, answer.
 type Expected = BTreeMap<String, [&'static str; 4]>;
 
 /// Sends requests of both eras to upstreams of both, one after the other.

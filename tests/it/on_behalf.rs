@@ -91,7 +91,7 @@ impl Rig {
         modern.call("up__search", &argument(who)).await
     }
 
-    /// What callers log in with is for weir and the token endpoint.
+    /// The tokens of callers are for weir and the token endpoint.
     fn nothing_of_callers_went_upstream(&self, tokens: &[(&str, String)], era: &str) {
         for request in &self.up.log().seen().requests {
             let whole = format!("{:?} {:?}", request.headers, request.body);

@@ -108,7 +108,7 @@ async fn any_id_is_a_session_and_so_is_none() {
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
     let reply = posted(&weir.url(), &[], list).await;
     assert!(text(&reply).contains("jira__search"), "{reply:?}");
-    // What is no version is refused all the same.
+    // An unknown version is refused all the same.
     let unknown = [("mcp-protocol-version", "1999-01-01")];
     assert_eq!(posted(&weir.url(), &unknown, list).await.status, 400);
 }

@@ -65,7 +65,7 @@ pub struct Changes {
     session: Option<SessionStream>,
     /// Modern: updates of what the caller subscribed to.
     updates: Option<mpsc::Receiver<Box<Update>>>,
-    /// What was received and is not rendered yet.
+    /// The message that was received and is not rendered yet.
     unrendered: Option<Unrendered>,
 }
 
