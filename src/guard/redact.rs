@@ -48,6 +48,15 @@ impl StringVisitor for Redactor<'_> {
     }
 }
 
+impl From<EditError<Self>> for Blocked {
+    fn from(error: EditError<Self>) -> Self {
+        match error {
+            EditError::Refused(blocked) => blocked,
+            EditError::Syntax | EditError::Depth | EditError::Duplicate => Self::unreadable(),
+        }
+    }
+}
+
 impl Redactor<'_> {
     /// Replaces what may not pass in a JSON text.
     pub(super) fn edit(
@@ -60,10 +69,7 @@ impl Redactor<'_> {
             fields: self.plan.matcher(),
             allows_duplicates: false,
         };
-        edit(text, options, self).map_err(|error| match error {
-            EditError::Refused(blocked) => blocked,
-            EditError::Syntax | EditError::Depth | EditError::Duplicate => Blocked::unreadable(),
-        })
+        Ok(edit(text, options, self)?)
     }
 
     /// Replaces the whole value of a field.
@@ -293,10 +299,7 @@ impl Restorer<'_> {
             fields: self.plan.matcher(),
             allows_duplicates: self.is_nested,
         };
-        edit(text, options, self).map_err(|error| match error {
-            EditError::Refused(blocked) => blocked,
-            EditError::Syntax | EditError::Depth | EditError::Duplicate => Blocked::unreadable(),
-        })
+        Ok(edit(text, options, self)?)
     }
 
     fn any(&mut self, text: &str) -> Result<Option<String>, Blocked> {

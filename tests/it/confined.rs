@@ -62,7 +62,7 @@ async fn nosy(settings: &str) -> Weir {
         .state()
         .env([("WEIR_TEST_SECRET", HIDDEN.to_owned())])
         .start_in(|home, yaml| {
-            for folder in ["secrets", "work"] {
+            for folder in ["secrets", "own"] {
                 fs::create_dir(home.join(folder)).unwrap();
             }
             fs::write(home.join("secrets/other"), "of the other").unwrap();
@@ -82,12 +82,12 @@ async fn a_child_reads_no_secret_of_weir_or_of_another_upstream() {
     let weir = nosy(OWN).await;
     weir.wait_tools(["kid__run"]).await;
     let home = weir.home.path().to_str().unwrap();
-    std::os::unix::fs::symlink(format!("{home}/state"), format!("{home}/work/way")).unwrap();
+    std::os::unix::fs::symlink(format!("{home}/state"), format!("{home}/own/way")).unwrap();
     for path in [
         format!("{home}/state/sealing.key"),
         format!("{home}/state/instance"),
-        format!("{home}/work/way/sealing.key"),
-        format!("{home}/work/../state/sealing.key"),
+        format!("{home}/own/way/sealing.key"),
+        format!("{home}/own/../state/sealing.key"),
         format!("/proc/self/root{home}/state/sealing.key"),
         format!("{home}/secrets/other"),
         // It has the token of operators in it.
@@ -115,11 +115,11 @@ async fn a_child_reads_no_secret_of_weir_or_of_another_upstream() {
     assert_eq!(said, "of the kid");
     let work = format!(
         "import os, subprocess, tempfile\n\
-         os.makedirs('{home}/work/new')\n\
-         open('{home}/work/new/file', 'w').write('mine')\n\
+         os.makedirs('{home}/own/new')\n\
+         open('{home}/own/new/file', 'w').write('mine')\n\
          os.listdir('{home}/state')\n\
          open('{home}/beside', 'w').write('written')\n\
-         out = open('{home}/work/new/file').read() + subprocess.check_output(['echo', 'ran']).decode()\n\
+         out = open('{home}/own/new/file').read() + subprocess.check_output(['echo', 'ran']).decode()\n\
          out += open('/etc/passwd').read()[:4]\n"
     );
     assert_eq!(run(&weir, "kid", &work).await, "mineran\nroot");
@@ -301,7 +301,7 @@ async fn what_is_no_user_is_refused_where_it_stands() {
 async fn a_child_that_kills_its_reaper_takes_all_that_it_started_with_it() {
     let weir = nosy("").await;
     weir.wait_tools(["kid__run"]).await;
-    let pids = weir.home.path().join("work/pids");
+    let pids = weir.home.path().join("own/pids");
     // Two that cut every tie, one of them in weir's own group.
     let code = format!(
         "import os, signal, time\n\
@@ -324,7 +324,7 @@ async fn a_child_that_kills_its_reaper_takes_all_that_it_started_with_it() {
     );
     run(&weir, "kid", &code).await;
     let ended = ["pids", "pids.session", "pids.group"].map(|name| {
-        let pid = fs::read_to_string(weir.home.path().join("work").join(name)).unwrap();
+        let pid = fs::read_to_string(weir.home.path().join("own").join(name)).unwrap();
         format!("/proc/{pid}/stat")
     });
     bounded("their end, reaped", async {
