@@ -4,6 +4,8 @@
 //! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod allowance;
 pub mod audit;

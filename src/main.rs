@@ -21,6 +21,17 @@ use weir::upstream::reaper::Job;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Gives the memory that was freed back to the system now. Otherwise the allocator keeps it for a second,
+/// because it is often needed again: 1 MB messages cost three times less CPU that way, measured.
+#[allow(
+    unsafe_code,
+    reason = "the allocator has no safe function for it, and the process is to stay within limits.memory"
+)]
+fn release_freed_memory() {
+    // SAFETY: it has no preconditions; any thread may call it at any time.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
 fn main() -> ExitCode {
     // Before anything secret is read. A program that is executed anew is dumpable again.
     processes::forbid_dumps();
@@ -63,7 +74,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
     match command {
         Command::Demo(args) => demo::run(args, output, program).await,
-        Command::Serve(args) => serve::run(args, output, program).await,
+        Command::Serve(args) => serve::run(args, output, program, release_freed_memory).await,
         Command::Check(args) => check::run(args, output, program).await,
         Command::Plan(args) => plan::run(args, output, program).await,
         Command::Explain(args) => explain::run(args, output, program).await,

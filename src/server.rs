@@ -108,6 +108,7 @@ impl Bound {
         let authentication = core.authentication.start(&config.listen, trust)?;
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
+        start_periodic(&core, &sessions, options.release_memory);
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
@@ -166,19 +167,19 @@ fn start_sessions(
         let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
         core.tasks.spawn(storing);
     }
-    start_periodic(core, &sessions);
     observe(core, &sessions);
     Ok(sessions)
 }
 
 /// Starts what runs from time to time, until weir stops.
-fn start_periodic(core: &Core, sessions: &Arc<SessionTable>) {
+fn start_periodic(core: &Core, sessions: &Arc<SessionTable>, release_memory: Option<fn()>) {
     let stop = || core.shutdown.clone();
     core.tasks
         .spawn(sweep_sessions(Arc::clone(sessions), stop()));
     core.tasks.spawn(watch_memory(
         Arc::clone(core.memory()),
         Arc::clone(sessions),
+        release_memory,
         stop(),
     ));
 }

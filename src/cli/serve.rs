@@ -51,8 +51,14 @@ enum ServeCommandError {
 }
 
 /// Serves until SIGINT or SIGTERM; a second signal ends it at once. Exits with 0 after an orderly stop,
-/// with 2 if the config is wrong, with 1 otherwise.
-pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> ExitCode {
+/// with 2 if the config is wrong, with 1 otherwise. `release_memory` gives memory that was freed back
+/// to the system.
+pub async fn run(
+    args: ServeArgs,
+    output: &mut Output,
+    program: PathBuf,
+    release_memory: fn(),
+) -> ExitCode {
     let is_stream = config::is_stream(&args.config.config);
     if args.stdio && names_stdin(&args.config.config) {
         let error = "stdin is the client's with --stdio: use -c FILE".to_owned();
@@ -80,6 +86,7 @@ pub async fn run(args: ServeArgs, output: &mut Output, program: PathBuf) -> Exit
             is_stream,
         }),
         reaper: Some(program),
+        release_memory: Some(release_memory),
     };
     // Without a handler, a write beyond the limit of file sizes ends the process.
     let _oversize = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));

@@ -17,19 +17,25 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// The same otherwise: what grows in small steps tells nobody.
 const CALM_PERIOD: Duration = Duration::from_secs(2);
 
+/// The time between two times that the allocator has to give back what was freed.
+const RELEASE: Duration = Duration::from_millis(20);
+
 /// The time between two looks for idle sessions. The allocator gives memory back after about as long.
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// The time between two lines in the log about that.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// Tells the budget what the process has, until weir stops, and drops the states of idle sessions while
-/// that is much. Ends at once where the system does not say it.
+/// Tells the budget what the process has, until weir stops. While that is much, drops the states of idle
+/// sessions, and has the allocator give back what was freed (`release_memory`). Ends at once where the
+/// system does not say how much it is.
 pub(super) async fn watch_memory(
     budget: Arc<MemoryBudget>,
     sessions: Arc<SessionTable>,
+    release_memory: Option<fn()>,
     shutdown: CancellationToken,
 ) {
+    let mut released = Instant::now();
     let mut relief = Relief {
         sessions,
         last: None,
@@ -48,16 +54,27 @@ pub(super) async fn watch_memory(
                 tokio::time::sleep(PERIOD).await;
             }
         }
-        let Some(found) = metrics::resident_bytes() else {
+        let Some(found) = resident_bytes() else {
             return;
         };
-        resident = usize::try_from(found).unwrap_or(usize::MAX);
-        budget.heed_resident(resident);
+        resident = found;
         // Before less may be kept: what is on its way needs the rest.
         if resident > budget.limit() / 4 * 3 {
             relief.drop_idle();
+            if let Some(release) = release_memory.filter(|_| released.elapsed() >= RELEASE) {
+                // It may take some milliseconds. It fails only while the runtime ends.
+                let _ = tokio::task::spawn_blocking(release).await;
+                released = Instant::now();
+                resident = resident_bytes().unwrap_or(resident);
+            }
         }
+        budget.heed_resident(resident);
     }
+}
+
+/// Returns the bytes that the process has.
+fn resident_bytes() -> Option<usize> {
+    Some(usize::try_from(metrics::resident_bytes()?).unwrap_or(usize::MAX))
 }
 
 /// The dropping of idle sessions.

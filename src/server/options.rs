@@ -18,6 +18,9 @@ pub struct Options {
     pub reads_pins: bool,
     /// Where the config can be read again; `None` if it cannot be reloaded.
     pub source: Option<ConfigSource>,
+    /// Gives memory that was freed back to the system at once; `None` if only the allocator does that. It
+    /// may take some milliseconds.
+    pub release_memory: Option<fn()>,
 }
 
 impl Options {
