@@ -18,6 +18,7 @@ pub mod login;
 mod named_caller;
 pub mod output;
 pub mod plan;
+pub mod policy_document;
 pub mod schema;
 pub mod serve;
 pub mod target;
@@ -69,6 +70,8 @@ pub enum Command {
     Audit(audit::AuditCommand),
     /// Make, list and revoke API keys of callers
     Key(key::KeyArgs),
+    /// Print the IAM policy that a weir with this config needs in AWS
+    PolicyDocument(policy_document::PolicyDocumentArgs),
     /// Print the JSON Schema of the config
     Schema,
     /// Run a child process and end all of it when weir ends (used by weir itself)

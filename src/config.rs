@@ -133,6 +133,8 @@ pub struct Config {
     pub sources: Vec<UpstreamSource>,
     /// Files that hold secrets of weir itself.
     pub secret_files: Vec<PathBuf>,
+    /// The secrets in AWS Secrets Manager that it refers to.
+    pub aws_secrets: Vec<Arc<AwsSecret>>,
 }
 
 /// A file of the config, and what it says of upstreams.

@@ -11,7 +11,7 @@ use weir::cli::log::{self, LineLimits};
 use weir::cli::output::Output;
 use weir::cli::{
     Cli, Command, ReapArgs, accept, add, admin_token, audit, call, can, check, demo, explain,
-    import, key, login, plan, schema, serve, tools,
+    import, key, login, plan, policy_document, schema, serve, tools,
 };
 use weir::config::process_env;
 use weir::processes;
@@ -88,6 +88,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
         Command::Add(args) => add::run(args, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Key(args) => key::run(&args, output),
+        Command::PolicyDocument(args) => policy_document::run(args, output),
         Command::Schema => schema::run(output),
         Command::DemoChild => demo::child().await,
         Command::Reap(args) => reap(&args),
@@ -126,6 +127,7 @@ fn log_to_stderr(command: &Command, output: &mut Output) -> Option<Arc<LineLimit
         | Command::Add(_)
         | Command::Audit(_)
         | Command::Key(_)
+        | Command::PolicyDocument(_)
         | Command::Schema
         | Command::Reap(_) => "error",
     };

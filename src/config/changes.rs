@@ -34,6 +34,7 @@ impl Config {
             sources: _,
             // They follow from the settings that name them.
             secret_files: _,
+            aws_secrets: _,
         } = self;
         let sealing_keys: Vec<_> = sealing_keys.iter().map(Secret::expose).collect();
         let sealing_key = (!sealing_keys.is_empty()).then_some(sealing_keys);
@@ -77,6 +78,7 @@ impl Config {
             sources: _,
             // They follow from the settings that name them.
             secret_files: _,
+            aws_secrets: _,
             // The rest of it cannot change: see `fixed`.
             listen,
             // These cannot change: see `fixed`.

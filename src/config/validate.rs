@@ -66,15 +66,7 @@ pub(super) fn validate(
         ("upstreams", raw.upstreams.take()),
         ("mcpServers", raw.mcp_servers.take()),
     ];
-    let mut check = Check {
-        source: &source,
-        env,
-        problems: &mut problems,
-        unknown: Vec::new(),
-        secret_files: Vec::new(),
-        detectors: Vec::new(),
-        fields: Vec::new(),
-    };
+    let mut check = Check::new(&source, env, &mut problems);
     let mut settings = settings::check_settings(&mut check, raw);
     settings.config.secret_files = std::mem::take(&mut check.secret_files);
     check.detectors = settings.config.guard.detectors.to_vec();
@@ -86,19 +78,16 @@ pub(super) fn validate(
         &settings.defaults,
         &mut seen,
     )];
+    let mut aws_secrets = check.aws_secrets;
     for ParsedFile { raw, source } in fragments {
         let upstreams = [
             ("upstreams", raw.upstreams),
             ("mcpServers", raw.mcp_servers),
         ];
         let mut check = Check {
-            source: &source,
-            env,
-            problems: &mut problems,
-            unknown: Vec::new(),
-            secret_files: Vec::new(),
             detectors: detectors.clone(),
             fields: fields.clone(),
+            ..Check::new(&source, env, &mut problems)
         };
         sources.push(collect(
             &mut check,
@@ -106,6 +95,7 @@ pub(super) fn validate(
             &settings.defaults,
             &mut seen,
         ));
+        aws_secrets.append(&mut check.aws_secrets);
     }
     let known = |name: &str| seen.keys().any(|id| id.as_str() == name);
     let unknown = rates::unknown_upstreams(&settings.config.rates, known);
@@ -120,6 +110,7 @@ pub(super) fn validate(
         .map(|(id, upstream)| (id, upstream.into()))
         .collect();
     settings.config.sources = sources;
+    settings.config.aws_secrets = aws_secrets;
     check_whole(settings.config)
 }
 

@@ -1,14 +1,15 @@
 //! The HTTP client of one upstream: its own pool. Follows no redirects, and retries nothing that
 //! was written: who sends decides that.
 //!
-//! The organisation's own servers are reached with hyper's pooled client, everything on the
-//! internet with reqwest, which knows proxies. On the hot path reqwest costs twice as much as
-//! hyper's client (it parses the URL again for redirects that are never followed), and that is a
-//! tenth of a whole call.
+//! The organisation's own servers are reached with hyper: with its pooled client over TLS, and with
+//! connections that the calls themselves drive without (`plain`). Everything on the internet is reached
+//! with reqwest, which knows proxies. On the hot path reqwest costs twice as much as hyper's client (it
+//! parses the URL again for redirects that are never followed), and that is a tenth of a whole call.
 
 mod body;
 mod dial;
 mod gunzip;
+mod plain;
 mod transfer;
 
 use std::error::Error;
@@ -26,20 +27,13 @@ use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
 use crate::tls::{self, KeySource, TlsConfigs, TlsError};
 use body::BodySource;
-use dial::{BoxError, ConnectTimeout, KEEP_ALIVE, UNACKNOWLEDGED, is_dial_error};
+use dial::{
+    BoxError, ConnectTimeout, IDLE, KEEP_ALIVE, READ_BUFFER, UNACKNOWLEDGED, is_dial_error,
+};
+use plain::{PlainClient, PlainError};
 
 pub use body::Body;
 pub use transfer::TransferError;
-
-/// How long a connection without a request stays open. Less than the 5 s after which common servers
-/// (Node.js, uvicorn) close it, so that they do not do so at the moment at which weir sends on it,
-/// and less than the time after which a balancer or NAT forgets it, which nobody would notice: what
-/// is sent then gets no answer. A connection costs little beside a pause of seconds.
-const IDLE: Duration = Duration::from_secs(4);
-
-/// The most bytes that are read of a connection at once, and the longest head of an answer. Hyper
-/// would take 400 KiB, which no budget counts.
-const READ_BUFFER: usize = 128 << 10;
 
 /// Why an HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +53,9 @@ pub enum HttpClientError {
     /// HTTP cannot carry the URL.
     #[error("the URL is not usable")]
     Url(#[from] http::uri::InvalidUri),
+    /// HTTP cannot carry the host of the URL.
+    #[error("the URL has no usable host")]
+    Host,
 }
 
 /// An HTTP client bound to one URL.
@@ -71,6 +68,7 @@ pub struct HttpClient {
 
 #[derive(Debug)]
 enum Backend {
+    Plain(Box<PlainClient>),
     Hyper {
         client: Box<HyperClient>,
         uri: Uri,
@@ -80,6 +78,73 @@ enum Backend {
         url: Box<Url>,
         connect: Duration,
     },
+}
+
+impl Backend {
+    /// Chooses how an upstream is reached.
+    fn new(
+        config: &config::Upstream,
+        endpoint: &config::HttpEndpoint,
+        tls: rustls::ClientConfig,
+    ) -> Result<Self, HttpClientError> {
+        let url = endpoint.url.clone();
+        // More than the calls that may be in flight: a smaller pool would close connections and
+        // open new ones all the time.
+        let idle = config.limits.in_flight.get().max(64) * 2;
+        // Reqwest connects only to the host that the URL names, and only by that name.
+        let is_direct = endpoint.socket.is_some() || endpoint.tls.server_name.is_some();
+        Ok(match config.connector {
+            // AWS and the internet may be reachable only through a proxy of the organisation.
+            Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime
+                if !is_direct =>
+            {
+                let builder = reqwest::Client::builder()
+                    .tls_backend_preconfigured(with_alpn(tls))
+                    .redirect(reqwest::redirect::Policy::none())
+                    .tcp_nodelay(true)
+                    .connect_timeout(config.timeouts.connect)
+                    .pool_max_idle_per_host(idle)
+                    .pool_idle_timeout(IDLE)
+                    .tcp_keepalive(KEEP_ALIVE)
+                    .http2_keep_alive_interval(KEEP_ALIVE)
+                    .http2_keep_alive_timeout(UNACKNOWLEDGED);
+                #[cfg(target_os = "linux")]
+                let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+                Self::Reqwest {
+                    client: builder.build().map_err(HttpClientError::Build)?,
+                    url: Box::new(url),
+                    connect: config.timeouts.connect,
+                }
+            }
+            Connector::OnPrem
+            | Connector::Saas
+            | Connector::AgentcoreGateway
+            | Connector::AgentcoreRuntime => {
+                let uri: Uri = url.as_str().parse()?;
+                if url.scheme() == "http" {
+                    let dialer = dial::build_dialer(endpoint, config.timeouts.connect);
+                    let client = PlainClient::new(dialer, uri, idle);
+                    let client = client.ok_or(HttpClientError::Host)?;
+                    return Ok(Self::Plain(Box::new(client)));
+                }
+                let connector = dial::build_connector(endpoint, tls, config.timeouts.connect)
+                    .map_err(|_| HttpClientError::ServerName)?;
+                let client = legacy::Client::builder(TokioExecutor::new())
+                    .pool_max_idle_per_host(idle)
+                    .pool_idle_timeout(IDLE)
+                    .http2_keep_alive_interval(KEEP_ALIVE)
+                    .http2_keep_alive_timeout(UNACKNOWLEDGED)
+                    .pool_timer(TokioTimer::new())
+                    .http1_max_buf_size(READ_BUFFER)
+                    .timer(TokioTimer::new())
+                    .build(connector);
+                Self::Hyper {
+                    client: Box::new(client),
+                    uri,
+                }
+            }
+        })
+    }
 }
 
 type HyperClient = legacy::Client<dial::PooledConnector, Full<Bytes>>;
@@ -99,65 +164,16 @@ impl HttpClient {
         endpoint: &config::HttpEndpoint,
         around: &CredentialsContext,
     ) -> Result<Self, HttpClientError> {
-        let url = endpoint.url.clone();
-        // More than the calls that may be in flight: a smaller pool would close connections and
-        // open new ones all the time.
-        let idle = config.limits.in_flight.get().max(64) * 2;
         let key = endpoint.tls.identity.as_ref();
         let key = key.map(|identity| around.secrets.open(&identity.key));
         let key = key.transpose()?;
-        let tls = if url.scheme() == "https" {
+        let tls = if endpoint.url.scheme() == "https" {
             let key = key.clone().map(|key| Box::new(key) as Box<dyn KeySource>);
             around.tls.for_upstream(&endpoint.tls, key)?
         } else {
             TlsConfigs::plain()?
         };
-        // Reqwest connects only to the host that the URL names, and only by that name.
-        let is_direct = endpoint.socket.is_some() || endpoint.tls.server_name.is_some();
-        let backend = match config.connector {
-            // AWS and the internet may be reachable only through a proxy of the organisation.
-            Connector::Saas | Connector::AgentcoreGateway | Connector::AgentcoreRuntime
-                if !is_direct =>
-            {
-                let builder = reqwest::Client::builder()
-                    .tls_backend_preconfigured(with_alpn(tls))
-                    .redirect(reqwest::redirect::Policy::none())
-                    .tcp_nodelay(true)
-                    .connect_timeout(config.timeouts.connect)
-                    .pool_max_idle_per_host(idle)
-                    .pool_idle_timeout(IDLE)
-                    .tcp_keepalive(KEEP_ALIVE)
-                    .http2_keep_alive_interval(KEEP_ALIVE)
-                    .http2_keep_alive_timeout(UNACKNOWLEDGED);
-                #[cfg(target_os = "linux")]
-                let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
-                Backend::Reqwest {
-                    client: builder.build().map_err(HttpClientError::Build)?,
-                    url: Box::new(url),
-                    connect: config.timeouts.connect,
-                }
-            }
-            Connector::OnPrem
-            | Connector::Saas
-            | Connector::AgentcoreGateway
-            | Connector::AgentcoreRuntime => {
-                let connector = dial::build_connector(endpoint, tls, config.timeouts.connect)
-                    .map_err(|_| HttpClientError::ServerName)?;
-                let client = legacy::Client::builder(TokioExecutor::new())
-                    .pool_max_idle_per_host(idle)
-                    .pool_idle_timeout(IDLE)
-                    .http2_keep_alive_interval(KEEP_ALIVE)
-                    .http2_keep_alive_timeout(UNACKNOWLEDGED)
-                    .pool_timer(TokioTimer::new())
-                    .http1_max_buf_size(READ_BUFFER)
-                    .timer(TokioTimer::new())
-                    .build(connector);
-                Backend::Hyper {
-                    client: Box::new(client),
-                    uri: url.as_str().parse()?,
-                }
-            }
-        };
+        let backend = Backend::new(config, endpoint, tls)?;
         Ok(Self { backend, key })
     }
 
@@ -181,6 +197,16 @@ impl HttpClient {
             fetched.map_err(|error| TransferError::Connect(Box::new(error)))?;
         }
         match &self.backend {
+            Backend::Plain(client) => {
+                let other = other.and_then(|other| other.as_str().parse().ok());
+                let uri = other.as_ref().unwrap_or(client.uri());
+                let response = client.send(uri, method, headers, body).await;
+                let response = response.map_err(|error| match error {
+                    PlainError::Connect(error) => connect_error(error, Some("http")),
+                    PlainError::Unanswered(error) => unanswered_error(Box::new(error)),
+                })?;
+                Body::of(response.map(BodySource::Plain))
+            }
             Backend::Hyper { client, uri } => {
                 let mut request = Request::new(Full::new(body));
                 *request.method_mut() = method;

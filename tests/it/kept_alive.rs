@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::bounded;
 use crate::support::client::Reply;
 use crate::support::swallower::Swallower;
 use crate::support::upstream::{Fault, On, Times, Upstream};
@@ -140,4 +141,55 @@ async fn a_connection_that_swallows_everything_after_a_pause_is_not_used_again()
         }
     });
     futures::future::join_all(checks).await;
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_closed_when_they_are_idle() {
+    for version in ["2025-06-18", "2026-07-28"] {
+        let up = upstream(version).await;
+        let between = Swallower::before(up.address(), Duration::from_secs(60)).await;
+        let url = between.url();
+        let weir = Weir::with(&format!(
+            "  up: {{ connector: on_prem, url: \"{url}\", resync: 1h }}\n"
+        ));
+        let weir = weir.start().await;
+        weir.wait_tools(["up__look", "up__pay"]).await;
+        let client = weir.modern();
+        let rounds = async || {
+            for _ in 0..10 {
+                let calls = (0..4).map(|_| client.call("up__pay", "{}"));
+                for reply in futures::future::join_all(calls).await {
+                    assert!(reply.succeeded(), "{version}: {reply:?}");
+                }
+            }
+        };
+        rounds().await;
+        let opened = between.opened();
+        rounds().await;
+        assert_eq!(between.opened(), opened, "{version}");
+        // What is left is a stream for news.
+        let closed = async {
+            while between.open() > 1 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        bounded("idle connections are closed", closed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() {
+    let up = upstream("2025-06-18").await;
+    let weir = Weir::over([&up]).start().await;
+    let legacy = weir.legacy("2025-06-18").await;
+    for fault in [Fault::StallHeaders, Fault::Close] {
+        up.fault(on("tools/call"), Times::Next(1), fault);
+        let waiting = weir.modern();
+        let call = waiting.call("up__pay", "{}");
+        let _ = tokio::time::timeout(Duration::from_millis(300), call).await;
+        for _ in 0..3 {
+            let reply = legacy.call("up__pay", "{}").await;
+            assert!(reply.succeeded(), "{reply:?}");
+        }
+    }
 }

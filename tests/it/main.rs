@@ -90,6 +90,7 @@ mod patience;
 mod plan;
 mod platform_sessions;
 mod policy;
+mod policy_document;
 mod reaper;
 mod records;
 mod redirects;

@@ -1,11 +1,14 @@
 //! The checks of one file: what all of them report to.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use crate::config::error::{Problem, ProblemKind};
 use crate::config::secrets::Env;
 use crate::config::source::SourceFile;
-use crate::config::{CustomDetector, FieldRule, SecretRef, SecretRefError, raw, secrets, stream};
+use crate::config::{
+    AwsSecret, CustomDetector, FieldRule, SecretRef, SecretRefError, raw, secrets, stream,
+};
 use crate::document::path::KeyPath;
 use crate::secret::Secret;
 
@@ -25,20 +28,45 @@ pub(super) struct Check<'c> {
     /// Files that hold secrets, of what was checked since they were taken last: those of `{ file: … }`,
     /// and the config itself if it has a `{ value: … }`.
     pub(super) secret_files: Vec<PathBuf>,
+    /// The secrets in AWS Secrets Manager.
+    pub(super) aws_secrets: Vec<Arc<AwsSecret>>,
     /// The classes of data that the main file adds.
     pub(super) detectors: Vec<CustomDetector>,
     /// The fields with a class that the main file names.
     pub(super) fields: Vec<FieldRule>,
 }
 
+impl<'c> Check<'c> {
+    /// Begins the checks of a file.
+    pub(super) fn new(
+        source: &'c SourceFile,
+        env: Env<'c>,
+        problems: &'c mut Vec<Problem>,
+    ) -> Self {
+        Self {
+            source,
+            env,
+            problems,
+            unknown: Vec::new(),
+            secret_files: Vec::new(),
+            aws_secrets: Vec::new(),
+            detectors: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+}
+
 impl Check<'_> {
     /// Resolves a secret reference, and notes the file that holds it.
     pub(super) fn secret(&mut self, raw: &raw::SecretRef) -> Result<SecretRef, SecretRefError> {
         let reference = secrets::reference(raw, self.folder(), self.env)?;
-        if let SecretRef::File { path, .. } = &reference {
-            self.secret_files.push(path.clone());
-        } else if matches!(raw, raw::SecretRef::Value(_)) {
-            self.secret_files.push(self.source.file().to_owned());
+        match &reference {
+            SecretRef::File { path, .. } => self.secret_files.push(path.clone()),
+            SecretRef::Aws(secret) => self.aws_secrets.push(Arc::clone(secret)),
+            SecretRef::Fixed(_) if matches!(raw, raw::SecretRef::Value(_)) => {
+                self.secret_files.push(self.source.file().to_owned());
+            }
+            SecretRef::Fixed(_) => {}
         }
         Ok(reference)
     }

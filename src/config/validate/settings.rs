@@ -108,6 +108,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             upstreams: IndexMap::new(),
             sources: Vec::new(),
             secret_files: Vec::new(),
+            aws_secrets: Vec::new(),
         },
         defaults,
     }

@@ -1,11 +1,14 @@
 //! The body of an answer, read chunk by chunk.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::gunzip::Gunzip;
+use super::plain::PlainBody;
 use super::transfer::TransferError;
 
 /// The body of an answer, read chunk by chunk. What the server compressed with gzip is expanded on
@@ -19,6 +22,7 @@ pub struct Body {
 /// The body as it arrives.
 #[derive(Debug)]
 pub(super) enum BodySource {
+    Plain(PlainBody),
     Hyper(hyper::body::Incoming),
     Reqwest(reqwest::Body),
 }
@@ -66,6 +70,7 @@ impl Body {
     pub fn content_length(&self) -> Option<usize> {
         let exact = match (&self.source, &self.gunzip) {
             (_, Some(_)) => None,
+            (BodySource::Plain(body), None) => body.incoming().size_hint().exact(),
             (BodySource::Hyper(body), None) => body.size_hint().exact(),
             (BodySource::Reqwest(body), None) => body.size_hint().exact(),
         };
@@ -83,6 +88,10 @@ impl BodySource {
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
         loop {
             let frame = match self {
+                Self::Plain(body) => match poll_fn(|context| body.poll_frame(context)).await {
+                    Some(frame) => frame.map_err(|error| TransferError::Broken(Box::new(error)))?,
+                    None => return Ok(None),
+                },
                 Self::Hyper(body) => match body.frame().await {
                     Some(frame) => frame.map_err(|error| TransferError::Broken(Box::new(error)))?,
                     None => return Ok(None),
@@ -104,6 +113,7 @@ impl BodySource {
 
     fn is_end(&self) -> bool {
         match self {
+            Self::Plain(body) => body.incoming().is_end_stream(),
             Self::Hyper(body) => body.is_end_stream(),
             Self::Reqwest(body) => body.is_end_stream(),
         }

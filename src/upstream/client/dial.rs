@@ -28,19 +28,25 @@ pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How often a silent connection is tested: by TCP, and by HTTP/2 while a request is on it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How long a connection without a request stays open. Less than the 5 s after which common servers
+/// (Node.js, uvicorn) close it, so that they do not do so at the moment at which weir sends on it,
+/// and less than the time after which a balancer or NAT forgets it, which nobody would notice: what
+/// is sent then gets no answer. A connection costs little beside a pause of seconds.
+pub(super) const IDLE: Duration = Duration::from_secs(4);
+
+/// The most bytes that are read of a connection at once, and the longest head of an answer. Hyper
+/// would take 400 KiB, which no budget counts.
+pub(super) const READ_BUFFER: usize = 128 << 10;
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 type ConnectFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// The connector of a pool of connections.
 pub(super) type PooledConnector = TimeLimited<HttpsConnector<Dialer>>;
 
-/// Builds the connector of one upstream.
-pub(super) fn build_connector(
-    endpoint: &HttpEndpoint,
-    tls: rustls::ClientConfig,
-    budget: Duration,
-) -> Result<PooledConnector, InvalidDnsNameError> {
-    let dial = match &endpoint.socket {
+/// Builds what connects to one upstream without TLS.
+pub(super) fn build_dialer(endpoint: &HttpEndpoint, budget: Duration) -> TimeLimited<Dialer> {
+    let connector = match &endpoint.socket {
         Some(path) => Dialer::Unix(path.as_path().into()),
         None => {
             let mut tcp = HttpConnector::new();
@@ -56,6 +62,16 @@ pub(super) fn build_connector(
             Dialer::Tcp(tcp)
         }
     };
+    TimeLimited { connector, budget }
+}
+
+/// Builds the connector of one upstream.
+pub(super) fn build_connector(
+    endpoint: &HttpEndpoint,
+    tls: rustls::ClientConfig,
+    budget: Duration,
+) -> Result<PooledConnector, InvalidDnsNameError> {
+    let TimeLimited { connector, .. } = build_dialer(endpoint, budget);
     let builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http();
@@ -67,7 +83,7 @@ pub(super) fn build_connector(
         None => builder,
     };
     Ok(TimeLimited {
-        connector: builder.enable_all_versions().wrap_connector(dial),
+        connector: builder.enable_all_versions().wrap_connector(connector),
         budget,
     })
 }

@@ -2,6 +2,7 @@
 //! a pause vanishes, and nobody is told.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use tokio_util::task::TaskTracker;
 /// Gone when dropped.
 pub struct Swallower {
     address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     _stop: DropGuard,
 }
 
@@ -27,22 +30,41 @@ impl Swallower {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let (tasks, stopped) = (TaskTracker::new(), stop.clone());
+        let (opened, open) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (opening, closing) = (Arc::clone(&opened), Arc::clone(&open));
         let run = async move {
             while let Ok((outside, _)) = listener.accept().await {
+                opening.fetch_add(1, Ordering::Relaxed);
+                closing.fetch_add(1, Ordering::Relaxed);
                 let inside = TcpStream::connect(upstream).await.unwrap();
                 let last: Last = Arc::new(Mutex::new(Some(Instant::now())));
                 let ((from, to), (back, forth)) = (outside.into_split(), inside.into_split());
-                for (from, to) in [(from, forth), (back, to)] {
-                    let passing = pass(from, to, Arc::clone(&last), idle);
-                    tasks.spawn(stopped.clone().run_until_cancelled_owned(passing));
-                }
+                let coming = pass(from, forth, Arc::clone(&last), idle);
+                let (going, closed) = (pass(back, to, last, idle), Arc::clone(&closing));
+                tasks.spawn(stopped.clone().run_until_cancelled_owned(async move {
+                    coming.await;
+                    closed.fetch_sub(1, Ordering::Relaxed);
+                }));
+                tasks.spawn(stopped.clone().run_until_cancelled_owned(going));
             }
         };
         TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(run));
         Self {
             address,
+            opened,
+            open,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// How many connections were opened.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// How many of them were not closed by the side that opened them.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {

@@ -54,16 +54,8 @@ pub fn parse_api_keys(text: &str, file: &FilePath) -> Result<Vec<ApiKeyEntry>, C
 
 fn check_file(text: &str, file: &FilePath, problems: &mut Vec<Problem>) -> Vec<ApiKeyEntry> {
     let (raw, source) = source::read::<raw::ApiKeyFile>(text, file, ORDER, problems);
-    let mut check = Check {
-        source: &source,
-        // No variables: the file is read again while weir runs.
-        env: &|_| None,
-        problems,
-        unknown: Vec::new(),
-        secret_files: Vec::new(),
-        detectors: Vec::new(),
-        fields: Vec::new(),
-    };
+    // No variables: the file is read again while weir runs.
+    let mut check = Check::new(&source, &|_| None, problems);
     if raw.len() > ApiKeyEntry::MOST {
         let most = Rule::Most(ApiKeyEntry::MOST as u64);
         check.report(&KeyPath::default(), most);
