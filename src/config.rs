@@ -17,6 +17,7 @@ mod listen_auth;
 mod listen_tls;
 mod load;
 mod namespaces;
+mod outline;
 mod policy;
 mod rates;
 mod raw;
@@ -44,7 +45,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 
-pub use admin::{Admin, AdminAddress, AdminReading, AdminRoles, OperatorRule};
+pub use admin::{Admin, AdminAddress, AdminPage, AdminReading, AdminRoles, OperatorRule};
 pub use audit::{AuditFailure, AuditRotation, AuditSettings, AuditedData, FlushPolicy};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
@@ -71,6 +72,7 @@ pub use listen_auth::{
 pub use listen_tls::ListenTls;
 pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
+pub use outline::parse_outline;
 pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
 pub use policy::{
     PolicyCoverage, PolicyFileError, PolicyMode, PolicySettings, PolicyTest, PolicyValidation,

@@ -2,7 +2,7 @@
 //!
 //! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
-//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
+//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`page`] → [`server`] → [`import`] → [`cli`].
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +33,7 @@ pub mod live;
 pub mod memory;
 pub mod metrics;
 pub mod name;
+pub mod page;
 pub mod pem;
 pub mod policy;
 pub mod printable;

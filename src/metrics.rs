@@ -156,6 +156,14 @@ impl Metrics {
         count_word(&DECISIONS, &self.decisions, word);
     }
 
+    /// Returns how many decisions of policy there were, by their words.
+    #[must_use]
+    pub fn decision_counts(&self) -> [(&'static str, u64); 3] {
+        let counts = self.decisions.each_ref().map(Counter::value);
+        let mut words = DECISIONS.into_iter();
+        counts.map(|count| (words.next().unwrap_or_default(), count))
+    }
+
     /// Counts a caller that was not let in, by the word for the reason.
     pub fn count_refusal(&self, word: &str) {
         count_word(&REFUSALS, &self.refusals, word);

@@ -21,7 +21,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use admin::{Admin, AdminReading, AdminRoles, OperatorKind, OperatorRule};
+pub(super) use admin::{Admin, AdminPage, AdminReading, AdminRoles, OperatorKind, OperatorRule};
 pub(super) use audit::{Audit, AuditFailure, AuditRotation, AuditedData};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,

@@ -43,6 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["session"],
     &["relay"],
     &["admin", "connections", "front"],
+    &["page"],
     &["server"],
     &["import"],
     &["cli"],

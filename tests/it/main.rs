@@ -86,6 +86,7 @@ mod one_list;
 mod operators;
 mod outbox;
 mod paces;
+mod page;
 mod patience;
 mod plan;
 mod platform_sessions;

@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 70] = [
+const KEYS: [(&str, &str, &str, Reload); 71] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -159,6 +159,7 @@ const KEYS: [(&str, &str, &str, Reload); 70] = [
     ),
     ("admin.mode", "'0600'", "'0660'", Refused("admin")),
     ("admin.reading", "token", "open", Refused("admin")),
+    ("admin.page", "read", "write", Refused("admin")),
     (
         "admin.auth",
         "{ read: [{ kind: oauth_user, subjects: [a] }] }",
