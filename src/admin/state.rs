@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use tokio::time::Instant;
 
-use crate::admin::events::EventLog;
 use crate::authentication::CurrentAuthenticator;
 use crate::live::Live;
 use crate::live::accept::AcceptHandle;
@@ -24,10 +22,6 @@ pub struct AdminState {
     pub listens_elsewhere: bool,
     /// The way callers are authenticated, and with them operators who are callers.
     pub callers: Arc<CurrentAuthenticator>,
-    /// The events of late.
-    pub events: Arc<EventLog>,
-    /// When weir started.
-    pub started: Instant,
 }
 
 impl FromRef<AdminState> for Arc<Live> {

@@ -39,7 +39,6 @@ struct RunningDemo {
     checks: AccessChecks,
     client: DemoClient,
     url: String,
-    page: Option<String>,
     config: String,
     endpoints: weir::Endpoints,
     http: reqwest::Client,
@@ -86,7 +85,7 @@ impl<'a> DemoRun<'a> {
         );
         self.state.finished = true;
         if keep {
-            frame::print_usage(self.out, &running.url, &running.page, &running.config);
+            frame::print_usage(self.out, &running.url, &running.config);
         }
         self.state.client = Some(running.client);
         if keep {
@@ -122,7 +121,7 @@ impl<'a> DemoRun<'a> {
         let line = self.format_place("notes", "weir demo-child", "started by weir");
         self.out.print_line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
-        let (url, page) = (front.url.clone(), front.page.clone());
+        let url = front.url.clone();
         self.state.front = Some(front);
         let client = DemoClient::connect(http.clone(), &url).await?;
         self.print_started("weir", &url, "the one URL that clients know");
@@ -131,7 +130,6 @@ impl<'a> DemoRun<'a> {
             checks,
             client,
             url,
-            page,
             config: weir::config(&endpoints),
             endpoints,
             http,
