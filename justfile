@@ -55,6 +55,10 @@ conformance *arguments: build
 guard *arguments:
     tests/guard/run {{arguments}}
 
+# The page for operators, in a browser
+page *arguments: build
+    tests/page/run --weir {{weir}} {{arguments}}
+
 # Signatures, judged by AWS's own SDK
 aws *arguments: build
     tests/aws/run --weir {{weir}} {{arguments}}

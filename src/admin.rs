@@ -1,20 +1,24 @@
 //! The admin listener: the state of each upstream, the catalog, resyncs and reloads on request.
 
 mod access;
+pub mod callers;
 pub mod catalog;
-mod circuit;
 pub mod compare;
 pub mod drift;
+pub mod events;
 pub mod explain;
-mod hooks;
 mod metrics;
 mod operators;
+pub mod pasted;
 mod records;
+mod reloads;
 mod response;
+pub mod search;
 mod state;
+mod status;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -25,46 +29,47 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::admin::access::AdminAccess;
-use crate::admin::circuit::{describe_circuit, round_to_tenths};
 use crate::admin::response::json_response;
-use crate::catalog::{Catalog, Kind, StaleSince};
-use crate::config;
+use crate::catalog::{Catalog, StaleSince};
 use crate::credentials::Credentials;
-use crate::live::reload::{ReloadHandle, ReloadOutcome, ReloadTrigger};
-use crate::live::{Live, Snapshot};
+use crate::live::Live;
+use crate::live::reload::ReloadHandle;
 use crate::name::Naming;
-use crate::secret::Secret;
+use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
+pub use access::AdminAccess;
+pub(crate) use records::{RecordsAnswer, find_records};
+pub(crate) use reloads::reload;
 pub use state::AdminState;
+pub use status::{UpstreamCounts, WeirStatus};
 
-/// Returns the routes of the admin listener. `made` is the token that weir made for it, if any. A
+/// Returns the routes of the admin listener. A
 /// request without a token or role that it needs is rejected (401, or 403 if no token can be right or
 /// the role is another one), and so is one that a browser sends for a web page (403).
-pub fn router(
-    operators: AdminState,
-    admin: &config::Admin,
-    made: Option<Secret>,
-    listen: &config::Listen,
-) -> Router {
-    let access = AdminAccess::new(admin, made, listen, &operators.callers);
-    let access = Arc::new(access);
+pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
     Router::new()
+        .route("/status", get(status::status))
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
+        .route("/callers", get(callers::callers))
         .route("/catalog", get(catalog::catalog))
+        .route("/catalog/search", get(search::catalog_search))
         .route("/catalog/{name}/accept", post(drift::accept))
         .route("/catalog/{name}/drift", get(drift::texts))
         .route(
             "/compare",
             post(compare::compare).layer(DefaultBodyLimit::max(compare::MOST_BYTES)),
         )
+        .route("/events", get(events::events))
         .route("/explain", get(explain::explain))
-        .route("/hooks", get(hooks::hooks))
         .route("/metrics", get(metrics::metrics))
+        .route(
+            "/plan",
+            post(pasted::plan).layer(DefaultBodyLimit::max(pasted::MOST_BYTES)),
+        )
         .route("/records", get(records::records))
-        .route("/reload", post(reload))
+        .route("/reload", post(reloads::reload))
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let access = Arc::clone(&access);
@@ -82,65 +87,22 @@ pub fn router(
 
 /// Answers `GET /upstreams`: the generation, the reloads, and one object per upstream in the order of
 /// the config.
-async fn upstreams(State(live): State<Arc<Live>>, State(reloads): State<ReloadHandle>) -> Response {
+async fn upstreams(State(live): State<Arc<Live>>, State(handle): State<ReloadHandle>) -> Response {
     let snapshot = live.load_full();
     let catalog = &snapshot.catalog;
     let links = snapshot.links().iter();
     let naming = &snapshot.config.naming;
     let rows: Vec<_> = links
-        .map(|link| {
-            let mut row = describe_with_drift(link, catalog, naming);
-            if let Some(members) = row.as_object_mut() {
-                let unchecked = unchecked_schemas(link, &snapshot);
-                members.insert("unchecked_schemas".to_owned(), json!(unchecked));
-            }
-            row
-        })
+        .map(|link| describe_with_drift(link, catalog, naming))
         .collect();
     json_response(
         StatusCode::OK,
         &json!({
             "generation": snapshot.generation,
-            "reloads": describe_reloads(&reloads),
+            "reloads": reloads::describe(&handle),
             "upstreams": rows,
         }),
     )
-}
-
-/// Describes the reloads of the config: how many had which outcome, and the last one.
-fn describe_reloads(reloads: &ReloadHandle) -> serde_json::Value {
-    let history = reloads.history();
-    let totals = history.counts.totals();
-    let mut told: serde_json::Map<_, _> = totals
-        .map(|(outcome, count)| (outcome.to_owned(), json!(count)))
-        .collect();
-    let last = history.last.map(|last| {
-        json!({
-            "seconds_ago": last.at.elapsed().unwrap_or_default().as_secs(),
-            "trigger": last.trigger,
-            "outcome": last.outcome,
-        })
-    });
-    told.insert("last".to_owned(), json!(last));
-    told.into()
-}
-
-/// Answers `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422
-/// with all errors, in which case the previous config stays in force; 409 if there is no file to read.
-async fn reload(State(reloads): State<ReloadHandle>) -> Response {
-    let outcome = reloads.reload(ReloadTrigger::Request).await;
-    let status = match &outcome {
-        Some(ReloadOutcome::Applied { .. } | ReloadOutcome::Unchanged) => StatusCode::OK,
-        Some(ReloadOutcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
-        None => StatusCode::CONFLICT,
-    };
-    match outcome {
-        Some(outcome) => json_response(status, &json!(outcome)),
-        None => json_response(
-            status,
-            &json!({ "error": reloads.cannot().unwrap_or("weir is stopping") }),
-        ),
-    }
 }
 
 /// Returns the conflicts of names and URIs that involve an upstream, in words.
@@ -223,22 +185,9 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     })
 }
 
-/// Returns the schemas of an upstream's tools that `guard.validate` cannot apply, in words; those of
-/// tools that were called.
-fn unchecked_schemas(link: &Link, snapshot: &Snapshot) -> Vec<String> {
-    let routes = snapshot.catalog.routes(Kind::Tools);
-    let routes = routes.filter(|route| route.validate().is_some() && route.upstream == *link.id());
-    let found = routes.flat_map(|route| {
-        let schemas = snapshot.schemas.find(route.listed_definition());
-        let problems = schemas.map(|schemas| schemas.problems());
-        let problems = problems.unwrap_or_default().into_iter();
-        problems.map(move |(key, reason)| format!("{} of `{}`: {reason}", key, route.exposed))
-    });
-    found.collect()
-}
-
 /// Describes one upstream with its [`drift::UpstreamDrift`].
-fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
+#[must_use]
+pub fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
     let mut described = describe(link, catalog);
     if let Some(members) = described.as_object_mut() {
         let drift = drift::UpstreamDrift::of(&link.config, naming, catalog);
@@ -264,15 +213,39 @@ fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
     })
 }
 
+/// Describes the circuit as JSON: `closed`; `open`, when calls fail at once for the `reason` of earlier
+/// failures; `half-open`, when one call is let through.
+fn describe_circuit(position: CircuitState) -> serde_json::Value {
+    let (state, reason, since, again) = match position {
+        CircuitState::Closed => ("closed", None, None, None),
+        CircuitState::Open {
+            reason,
+            since,
+            again,
+        } => ("open", Some(reason), Some(since), Some(again)),
+        CircuitState::HalfOpen { reason, since } => ("half-open", Some(reason), Some(since), None),
+    };
+    json!({
+        "state": state,
+        "reason": reason,
+        "open_for_seconds": since.map(|since| since.elapsed().as_secs()),
+        "next_try_in_seconds": again.map(round_to_tenths),
+    })
+}
+
 /// Returns the seconds from now, rounded to tenths.
 fn seconds_until(then: Instant) -> f64 {
     round_to_tenths(then.saturating_duration_since(Instant::now()))
 }
 
+fn round_to_tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
 /// Answers `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in
 /// the catalog. 200 with the upstream's description, 504 if that takes longer than its timeouts, 404 for
 /// an unknown name.
-async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
+pub(crate) async fn resync(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
     let Some(link) = snapshot
         .links()

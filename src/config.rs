@@ -6,7 +6,6 @@
 mod admin;
 mod audit;
 mod auth;
-mod budgets;
 mod changes;
 mod drift;
 mod endpoint;
@@ -14,11 +13,11 @@ mod environment;
 mod error;
 mod fingerprint;
 mod guard;
-mod hooks;
 mod listen_auth;
 mod listen_tls;
 mod load;
 mod namespaces;
+mod outline;
 mod policy;
 mod rates;
 mod raw;
@@ -33,7 +32,6 @@ mod stream;
 mod tool_rules;
 mod units;
 mod validate;
-mod validation;
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +45,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::Regex;
 
-pub use admin::{Admin, AdminAddress, AdminReading, AdminRoles, OperatorRule};
+pub use admin::{Admin, AdminAddress, AdminPage, AdminReading, AdminRoles, OperatorRule};
 pub use audit::{AuditFailure, AuditRotation, AuditSettings, AuditedData, FlushPolicy};
 pub use auth::{
     AgentcoreIdentity, AssumeRole, Auth, AuthorizationCode, AwsCredentials, AwsSecret, AwsSource,
@@ -55,7 +53,6 @@ pub use auth::{
     OAuthClient, OnBehalf, Registration, SecretRef, Sigv4, TokenExchange, TokenParameters,
     TokenServer, WithoutCaller,
 };
-pub use budgets::{Limits, Retry, Timeouts};
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
     ChildUser, ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES,
@@ -68,7 +65,6 @@ pub use guard::{
     ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep, GuardRules,
     GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
 };
-pub use hooks::{Hook, HookTarget};
 pub use listen_auth::{
     AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,
     ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -76,6 +72,7 @@ pub use listen_auth::{
 pub use listen_tls::ListenTls;
 pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
 pub use namespaces::AmbiguousNamespaces;
+pub use outline::parse_outline;
 pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
 pub use policy::{
     PolicyCoverage, PolicyFileError, PolicyMode, PolicySettings, PolicyTest, PolicyValidation,
@@ -94,7 +91,6 @@ pub use units::UnitError;
 pub(crate) use units::duration as parse_duration;
 pub use validate::parse_api_keys;
 pub(crate) use validate::{is_plain, is_refused_header};
-pub use validation::{ArgumentLimits, InvisibleAction, ValidateAction, ValidateSettings};
 
 use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;
@@ -129,8 +125,6 @@ pub struct Config {
     pub guard: Arc<GuardSettings>,
     /// The record file; `None` if there is none.
     pub audit: Option<AuditSettings>,
-    /// Somebody else's code in the way of requests and answers, in the order in which it is asked.
-    pub hooks: Vec<Arc<Hook>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -267,8 +261,6 @@ pub struct Upstream {
     pub tools: ToolRules,
     /// The data that may pass to and from it.
     pub guard: UpstreamGuard,
-    /// The checks of calls, where a tool has no settings of its own.
-    pub validate: ValidateSettings,
     /// When it is listed again.
     pub resync: Resync,
     /// How its last good listing is treated while it fails.
@@ -334,4 +326,40 @@ pub enum StalePolicy {
     Serve,
     /// Take them out while it fails.
     Hide,
+}
+
+/// `timeouts:` — time budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// From the start of a child to its first answer.
+    pub start: Duration,
+    /// For a whole listing, all pages.
+    pub list: Duration,
+    /// Between sending a request over HTTP and the head of its answer; `None` is no limit of its own.
+    pub first_byte: Option<Duration>,
+    /// For a whole call, to the last byte.
+    pub call: Duration,
+    /// Between two pieces of one message: a JSON body or an event.
+    pub idle: Duration,
+}
+
+/// `retry:` — what is tried again, once, when it failed on its way. What was not sent at all, because a kept
+/// connection turned out to be closed, goes over another one in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// Calls of tools that say of themselves that running them twice does no more than once.
+    pub idempotent: bool,
+}
+
+/// `limits:` — size budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls under way at once.
+    pub in_flight: NonZeroUsize,
+    /// Bytes of one answer or one event.
+    pub response_bytes: usize,
+    /// Items of one kind in a listing.
+    pub tools: usize,
 }

@@ -1,8 +1,8 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
 //! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`guard`], [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`hooks`], [`connector`] (outward) → [`live`] (moving
-//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`server`] → [`import`] → [`cli`].
+//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`page`] → [`server`] → [`import`] → [`cli`].
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,6 @@ pub mod durable;
 pub mod files;
 pub mod front;
 pub mod guard;
-pub mod hooks;
 pub mod import;
 pub mod json;
 pub mod large;
@@ -34,6 +33,7 @@ pub mod live;
 pub mod memory;
 pub mod metrics;
 pub mod name;
+pub mod page;
 pub mod pem;
 pub mod policy;
 pub mod printable;

@@ -9,7 +9,6 @@
 
 mod counter;
 mod guarded;
-mod hooks;
 mod limited;
 pub mod names;
 mod observed;
@@ -28,7 +27,6 @@ use crate::metrics::counter::{Counter, GuardCounter};
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 
-pub use hooks::HookMetrics;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use process::resident_bytes;
@@ -55,7 +53,6 @@ pub struct Metrics {
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     limited: Mutex<Vec<Arc<LimitCounter>>>,
     guarded: Mutex<Vec<Arc<GuardCounter>>>,
-    hooks: Mutex<Vec<Arc<HookMetrics>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
@@ -145,7 +142,6 @@ impl Metrics {
             upstreams: Mutex::default(),
             limited: Mutex::default(),
             guarded: Mutex::default(),
-            hooks: Mutex::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),
@@ -158,6 +154,14 @@ impl Metrics {
     /// Counts a decision of policy, by its word in records.
     pub fn count_decision(&self, word: &str) {
         count_word(&DECISIONS, &self.decisions, word);
+    }
+
+    /// Returns how many decisions of policy there were, by their words.
+    #[must_use]
+    pub fn decision_counts(&self) -> [(&'static str, u64); 3] {
+        let counts = self.decisions.each_ref().map(Counter::value);
+        let mut words = DECISIONS.into_iter();
+        counts.map(|count| (words.next().unwrap_or_default(), count))
     }
 
     /// Counts a caller that was not let in, by the word for the reason.
@@ -177,18 +181,6 @@ impl Metrics {
             Arc::clone(&self.tools_left),
         ));
         upstreams.push(Arc::clone(&new));
-        new
-    }
-
-    /// Returns the counters of one hook; the same ones for the same name.
-    #[must_use]
-    pub fn hook(&self, name: &UpstreamId) -> Arc<HookMetrics> {
-        let mut hooks = lock(&self.hooks);
-        if let Some(known) = hooks.iter().find(|known| known.name() == name) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(HookMetrics::new(name.clone()));
-        hooks.push(Arc::clone(&new));
         new
     }
 

@@ -11,7 +11,6 @@ mod error;
 mod front_tls;
 mod memory_watch;
 mod options;
-mod reconfigured;
 mod reload;
 mod session_store;
 mod state_dir;
@@ -21,27 +20,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, AdminState};
-use crate::config::{AdminAddress, Config};
+use crate::admin::{self, AdminAccess, AdminState};
+use crate::config::{self, AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
+use crate::page;
 use crate::seal::{KeyRing, NoRandom};
+use crate::secret::Secret;
 use crate::session::{self, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
 use self::memory_watch::watch_memory;
 
-pub use self::core::Core;
+pub use self::core::{Core, Reconfigured};
 pub use error::ServeError;
 pub use options::{ConfigSource, Options};
-pub use reconfigured::Reconfigured;
 pub use reload::ReloadableCore;
 pub use state_dir::{
     admin_token, known_admin_token, known_instance, secure_state, with_instance,
@@ -119,15 +121,10 @@ impl Bound {
             &draining,
             core.tasks.clone(),
         ));
-        let tasks = core.tasks.clone();
+        let (tasks, stop) = (core.tasks.clone(), core.shutdown.clone());
         let (accepts, memory) = (core.accepts(), Arc::clone(core.memory()));
         let core = ReloadableCore::start(core, options.source.clone());
-        let limits = ConnectionLimits {
-            connections: config.listen.connections.get(),
-            header: config.listen.header_timeout,
-            reserve: ReserveFor::Probes,
-        }
-        .with_room();
+        let limits = connection_limits(&config.listen);
         let admin = admin.zip(config.admin.as_ref()).map(|(bound, admin)| {
             let operators = AdminState {
                 live: Arc::clone(core.live()),
@@ -135,9 +132,13 @@ impl Bound {
                 accepts,
                 listens_elsewhere: options.listens_elsewhere(),
                 callers: authentication,
+                events: Arc::default(),
+                started: Instant::now(),
             };
-            let router = admin::router(operators, admin, bound.token.clone(), &config.listen);
-            bound.serve(router.merge(front::probes(&front)), &memory, limits, &tasks)
+            tasks.spawn(admin::events::watch(operators.clone(), stop));
+            let token = bound.token.clone();
+            let routes = operator_routes(operators, (admin, token), &config.listen, &keys);
+            bound.serve(routes.merge(front::probes(&front)), &memory, limits, &tasks)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
         let listeners = TaskTracker::new();
@@ -154,6 +155,29 @@ impl Bound {
             listeners,
         })
     }
+}
+
+fn connection_limits(listen: &config::Listen) -> ConnectionLimits {
+    let limits = ConnectionLimits {
+        connections: listen.connections.get(),
+        header: listen.header_timeout,
+        reserve: ReserveFor::Probes,
+    };
+    limits.with_room()
+}
+
+/// Returns what the admin listener answers: to programs, and to people. `token` is the one that weir
+/// made, if it did.
+fn operator_routes(
+    operators: AdminState,
+    (admin, token): (&config::Admin, Option<Secret>),
+    listen: &config::Listen,
+    keys: &KeyRing,
+) -> Router {
+    let access = AdminAccess::new(admin, token, listen, &operators.callers);
+    let access = Arc::new(access);
+    let page = page::router(operators.clone(), Arc::clone(&access), admin.page, keys);
+    admin::router(operators, access).merge(page)
 }
 
 /// Makes the table of sessions, with what is stored of earlier ones.

@@ -28,10 +28,12 @@ const NO_TOKEN: &str = "weir has no admin token, so nothing can be changed here:
 /// `admin.reading` is `open`: then only records do. Without them, on loopback, what changes something needs the token that weir made: every process of this
 /// machine can connect, those of upstreams among them. Over a Unix socket the permissions of the
 /// socket have decided already.
-pub(super) struct AdminAccess {
+pub struct AdminAccess {
     token: Option<Secret>,
     /// Which requests need the token.
     needs: TokenNeed,
+    /// Whether only this machine reaches the listener, by names that `origins` knows.
+    is_loopback: bool,
     origins: OriginCheck,
     /// Those that need no token.
     operators: Option<Operators>,
@@ -58,7 +60,8 @@ enum TokenNeed {
 impl AdminAccess {
     /// Makes the rule for a listener. `made` is the token of the state folder, and `callers` says how
     /// the callers of the other listener are authenticated.
-    pub(super) fn new(
+    #[must_use]
+    pub fn new(
         admin: &Admin,
         made: Option<Secret>,
         listen: &Listen,
@@ -74,6 +77,7 @@ impl AdminAccess {
         Self {
             token: admin.token.clone().or(made),
             needs,
+            is_loopback: !is_unix && admin.address.is_local(),
             // No page reaches a Unix socket by a name of its own, so that any name will do there.
             origins: OriginCheck::new(
                 !is_unix,
@@ -95,6 +99,61 @@ impl AdminAccess {
                 operators.reject(request, self.check_origin(request)).await
             }
             (TokenVerdict::Refused(answer) | TokenVerdict::Missing(answer), _) => Some(answer),
+        }
+    }
+
+    /// Checks the `Host` of a request for the page: as for other requests, and on loopback even where
+    /// all of them need the token, because a browser sends what it has.
+    ///
+    /// # Errors
+    /// The host is not allowed, or there is no single one.
+    pub fn check_host(&self, request: &Parts) -> Result<(), OriginError> {
+        match self.origins.check(request) {
+            Err(OriginError::Host) if self.needs == TokenNeed::All && !self.is_loopback => Ok(()),
+            // The page has a rule of its own for `Origin`: itself.
+            Ok(()) | Err(OriginError::Origin) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the token; `None` if there is none.
+    #[must_use]
+    pub fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Returns whether a request has the token in `Authorization`.
+    #[must_use]
+    pub fn has_token(&self, headers: &HeaderMap) -> bool {
+        let token = self.token.as_ref();
+        token.is_some_and(|token| has_token(headers, token))
+    }
+
+    /// Returns whether a text is the token.
+    #[must_use]
+    pub fn is_token(&self, text: &str) -> bool {
+        let token = self.token.as_ref();
+        token.is_some_and(|token| is_same(text, token))
+    }
+
+    /// Returns whether requests that change nothing, and tell nobody's calls, are open to all that
+    /// reach the listener.
+    #[must_use]
+    pub fn reads_openly(&self) -> bool {
+        self.needs != TokenNeed::All
+    }
+
+    /// Returns whether the permissions of a Unix socket have let in whoever asks.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.needs == TokenNeed::None
+    }
+
+    /// Returns whether the sender of a request is a caller with a role for its method.
+    pub async fn has_role(&self, request: &Parts) -> bool {
+        match &self.operators {
+            Some(operators) => operators.reject(request, Ok(())).await.is_none(),
+            None => false,
         }
     }
 
@@ -141,7 +200,7 @@ impl AdminAccess {
 /// Returns whether reading needs the token too, where reading is open: the page tells who called
 /// what, and every process of the machine can connect, those of upstreams among them.
 fn is_private(request: &Parts) -> bool {
-    request.uri.path() == "/records"
+    matches!(request.uri.path(), "/records" | "/callers")
 }
 
 fn challenge() -> Response {
@@ -162,9 +221,13 @@ fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
         .map_or("", |(_, token)| token);
+    is_same(sent, token)
+}
+
+fn is_same(text: &str, token: &Secret) -> bool {
     // Digests are compared, so that the time taken says nothing about the token.
     let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest(sent).as_ref() == digest(token.expose()).as_ref()
+    digest(text).as_ref() == digest(token.expose()).as_ref()
 }
 
 #[cfg(test)]
@@ -195,6 +258,7 @@ mod tests {
         AdminAccess {
             token: token.map(Secret::new),
             needs,
+            is_loopback: true,
             origins: OriginCheck::new(true, &[], &[]),
             operators: None,
         }

@@ -254,6 +254,25 @@ pub struct BothDefinitions {
     pub now: Option<Box<RawValue>>,
 }
 
+impl BothDefinitions {
+    /// Returns both versions of a definition that waits.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, waiting: PendingDefinition) -> Self {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+        let drifted = drifted_of(snapshot, &waiting);
+        Self {
+            pinned: drifted.and_then(|drifted| raw(drifted.pinned()?)),
+            now: drifted.and_then(|drifted| raw(drifted.now())),
+            waiting,
+        }
+    }
+}
+
+/// Returns everything that waits to be accepted, in the order of the config.
+pub fn all_pending(snapshot: &Snapshot) -> impl Iterator<Item = PendingDefinition> {
+    pending(snapshot).map(|(_, waiting)| waiting)
+}
+
 /// The answer of `GET /catalog/{name}/drift`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DriftDetails {
@@ -265,17 +284,9 @@ pub struct DriftDetails {
 /// their names at the upstream. 404 for an unknown name.
 pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    let found = pending(&snapshot).filter(|(_, waiting)| waiting.name == name);
-    let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+    let found = all_pending(&snapshot).filter(|waiting| waiting.name == name);
     let drifted: Vec<_> = found
-        .map(|(_, waiting)| {
-            let drifted = drifted_of(&snapshot, &waiting);
-            BothDefinitions {
-                pinned: drifted.and_then(|drifted| raw(drifted.pinned()?)),
-                now: drifted.and_then(|drifted| raw(drifted.now())),
-                waiting,
-            }
-        })
+        .map(|waiting| BothDefinitions::of(&snapshot, waiting))
         .collect();
     if drifted.is_empty() && !is_exposed(&snapshot, &name) {
         return no_such_name();
@@ -298,7 +309,7 @@ struct AcceptBody {
 /// empty if nothing waits, and `stored`: whether it survives a restart (`null` without a state folder).
 /// 400 for another body, 404 for an unknown name, 409 with `drifted` if the upstream has changed the
 /// definition since.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     State(live): State<Arc<Live>>,
     State(accepts): State<AcceptHandle>,
     Path(name): Path<String>,

@@ -163,7 +163,7 @@ impl ExplainIndex<'_> {
 
 /// Returns the caller that a query names, if it names one: its `caller`, `kind`, `issuer`, and a `claim`
 /// as `NAME=TEXT` for each claim.
-fn asked_caller(query: &[u8]) -> Result<Option<Caller>, String> {
+pub(crate) fn asked_caller(query: &[u8]) -> Result<Option<Caller>, String> {
     let (mut subject, mut kind, mut issuer, mut tags) = (None, None, None, BTreeMap::new());
     for (key, value) in url::form_urlencoded::parse(query) {
         match &*key {

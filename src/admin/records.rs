@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use crate::admin::response::json_response;
-use crate::audit::RecordFilter;
+use crate::audit::{AuditStatus, RecordFilter};
 use crate::live::Live;
 
 /// How many records are answered if it is not said, and at most.
@@ -23,35 +23,41 @@ const MOST: usize = 1_000;
 /// `limit`), and the state of the record file. It needs the token or a role even where reading is
 /// open. 400 for a wrong parameter, 404 without `audit`.
 pub(super) async fn records(State(live): State<Arc<Live>>, RawQuery(query): RawQuery) -> Response {
-    let Some(audit) = live.audit() else {
-        let error = json!({ "error": "no records are kept: the config has no `audit`" });
-        return json_response(StatusCode::NOT_FOUND, &error);
-    };
-    let (filter, limit) = match read_query(&query.unwrap_or_default()) {
-        Ok(filter) => filter,
-        Err(error) => {
-            return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
-        }
-    };
-    let found = audit.recent().find(&filter, limit).into_iter();
-    let found = found.filter_map(|line| RawValue::from_string(line).ok());
-    let found: Vec<_> = found.collect();
-    let status = audit.status();
     // `Value` has no raw text, so that a line keeps its bytes only in a type of its own.
-    json_response(
-        StatusCode::OK,
-        &RecordsAnswer {
-            audit: status,
-            records: found,
-        },
-    )
+    match find_records(&live, &query.unwrap_or_default()) {
+        Ok(answer) => json_response(StatusCode::OK, &answer),
+        Err((status, error)) => json_response(status, &json!({ "error": error })),
+    }
 }
 
 /// The answer to a request for records.
 #[derive(serde::Serialize)]
-struct RecordsAnswer {
-    audit: crate::audit::AuditStatus,
-    records: Vec<Box<RawValue>>,
+pub(crate) struct RecordsAnswer {
+    /// The state of the record file.
+    pub(crate) audit: AuditStatus,
+    /// The records, the newest first.
+    pub(crate) records: Vec<Box<RawValue>>,
+}
+
+/// Finds records.
+///
+/// # Errors
+/// The status and the text of the answer to a wrong query, or where no records are kept.
+pub(crate) fn find_records(
+    live: &Live,
+    query: &str,
+) -> Result<RecordsAnswer, (StatusCode, String)> {
+    let Some(audit) = live.audit() else {
+        let error = "no records are kept: the config has no `audit`";
+        return Err((StatusCode::NOT_FOUND, error.to_owned()));
+    };
+    let (filter, limit) = read_query(query).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
+    let found = audit.recent().find(&filter, limit).into_iter();
+    let found = found.filter_map(|line| RawValue::from_string(line).ok());
+    Ok(RecordsAnswer {
+        audit: audit.status(),
+        records: found.collect(),
+    })
 }
 
 fn read_query(query: &str) -> Result<(RecordFilter, usize), String> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use tokio::time::Instant;
 
+use crate::admin::events::EventLog;
 use crate::authentication::CurrentAuthenticator;
 use crate::live::Live;
 use crate::live::accept::AcceptHandle;
@@ -22,6 +24,10 @@ pub struct AdminState {
     pub listens_elsewhere: bool,
     /// The way callers are authenticated, and with them operators who are callers.
     pub callers: Arc<CurrentAuthenticator>,
+    /// The events of late.
+    pub events: Arc<EventLog>,
+    /// When weir started.
+    pub started: Instant,
 }
 
 impl FromRef<AdminState> for Arc<Live> {

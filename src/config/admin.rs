@@ -22,6 +22,8 @@ pub struct Admin {
     pub reading: AdminReading,
     /// The callers of `listen.auth` that are operators; `None` if there are none.
     pub auth: Option<AdminRoles>,
+    /// The rights of the page for people.
+    pub page: AdminPage,
 }
 
 /// `admin.address`
@@ -67,6 +69,17 @@ pub enum AdminReading {
     Open,
 }
 
+/// `admin.page`: what the page for people may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdminPage {
+    /// It shows, and changes nothing.
+    Read,
+    /// It also changes what the token may change.
+    Write,
+    /// There is none.
+    Off,
+}
+
 impl Admin {
     /// Returns a digest of all settings, the token's text included.
     pub(super) fn fingerprint(&self) -> Fingerprint {
@@ -75,8 +88,9 @@ impl Admin {
             token,
             reading,
             auth,
+            page,
         } = self;
         let token = token.as_ref().map(Secret::expose);
-        Fingerprint::of(&(address, token, reading, auth))
+        Fingerprint::of(&(address, token, reading, auth, page))
     }
 }

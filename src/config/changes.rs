@@ -28,7 +28,6 @@ impl Config {
             rates: _,
             policy: _,
             guard: _,
-            hooks: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -65,13 +64,12 @@ impl Config {
     ///
     /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn changeable(&self) -> [(&'static str, Fingerprint); 8] {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 7] {
         let Self {
             memory,
             rates,
             policy,
             guard,
-            hooks,
             naming,
             server,
             // They are compared one by one: see `is_same`.
@@ -94,17 +92,12 @@ impl Config {
         // A fingerprint shows nothing of itself.
         let rates = rates::written(rates).map(|(name, digest)| (name, digest.to_hex()));
         let rates: Vec<_> = rates.collect();
-        let hooks = hooks
-            .iter()
-            .map(|hook| (&hook.name, hook.fingerprint.to_hex()));
-        let hooks: Vec<_> = hooks.collect();
         [
             ("listen.auth", listen.auth_fingerprint()),
             ("limits.memory", Fingerprint::of(memory)),
             ("limits.rates", Fingerprint::of(&rates)),
             ("policy", Fingerprint::of(&policy)),
             ("guard", guard.fingerprint),
-            ("hooks", Fingerprint::of(&hooks)),
             ("naming", Fingerprint::of(naming)),
             ("server", Fingerprint::of(server)),
         ]

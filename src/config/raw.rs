@@ -9,7 +9,6 @@ mod drift;
 mod endpoint;
 pub(super) mod forms;
 mod guard;
-mod hooks;
 mod listen_auth;
 mod listen_tls;
 mod policy;
@@ -17,13 +16,12 @@ mod rates;
 mod secret;
 mod server;
 mod tools;
-mod validation;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use admin::{Admin, AdminReading, AdminRoles, OperatorKind, OperatorRule};
+pub(super) use admin::{Admin, AdminPage, AdminReading, AdminRoles, OperatorKind, OperatorRule};
 pub(super) use audit::{Audit, AuditFailure, AuditRotation, AuditedData};
 pub(super) use auth::{
     AgentcoreIdentity, Auth, AuthorizationCode, ClientAuthMethod, ClientCredentials,
@@ -32,8 +30,7 @@ pub(super) use auth::{
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Resync, ScalarText, Size};
-pub(super) use guard::{Detector, Guard, PseudonymForm, RedactAction, RouteGuard, RouteRedact};
-pub(super) use hooks::{Hook, HookFailureAction, HookMessage, HookView, LambdaFunction};
+pub(super) use guard::{Detector, Guard, PseudonymForm, RedactAction, RouteGuard};
 pub(super) use listen_auth::{
     ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -46,7 +43,6 @@ pub(super) use rates::{Limits, RateAnswer, RatePer, RateRule};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 pub(super) use tools::{Annotations, Names, Override, Tools};
-pub(super) use validation::{InvisibleAction, Validate, ValidateAction};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -80,13 +76,10 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     /// Rules of what callers may do, in the language Cedar. Without this key, they may do everything.
     pub(super) policy: Option<Policy>,
-    /// The data that may pass: what happens to personal data and secrets in messages, and what the
-    /// arguments and results of tools may be.
+    /// The data that may pass: what happens to personal data and secrets in messages.
     pub(super) guard: Option<Guard>,
     /// The record file: a line for each request. Without this key there is none.
     pub(super) audit: Option<Audit>,
-    /// Code of somebody else that sees requests and answers, by name, in the order of the file.
-    pub(super) hooks: Option<IndexMap<String, Hook>>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

@@ -99,6 +99,15 @@ impl<'a> Access<'a> {
     }
 }
 
+/// Returns the callers that are known without a request: one of each class that listed something, and
+/// those that the config names. It reads the file of the API keys.
+#[must_use]
+pub fn known_callers(snapshot: &Snapshot) -> Vec<KnownCaller> {
+    let mut callers = listing_callers(snapshot);
+    callers.extend(configured_callers(&snapshot.config));
+    callers
+}
+
 /// Returns a caller of each class that listed something.
 fn listing_callers(snapshot: &Snapshot) -> Vec<KnownCaller> {
     let policies = snapshot.policies.as_ref();

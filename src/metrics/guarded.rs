@@ -38,6 +38,17 @@ impl Metrics {
         counter.values.add(count);
     }
 
+    /// Returns how many values there were: direction, class, action.
+    #[must_use]
+    pub fn guard_counts(&self) -> Vec<([String; 3], u64)> {
+        let guarded = lock(&self.guarded);
+        let counts = guarded.iter().map(|counter| {
+            let labels = counter.labels.each_ref().map(ToString::to_string);
+            (labels, counter.values.value())
+        });
+        counts.collect()
+    }
+
     pub(super) fn write_guarded(&self, text: &mut MetricsText) {
         text.family(&names::GUARDED, |values| {
             for counter in lock(&self.guarded).iter() {

@@ -123,7 +123,7 @@ impl Metrics {
         });
         self.write_callers(&mut text);
         self.write_limited(&mut text);
-        self.write_data(&mut text);
+        self.write_guarded(&mut text);
         write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
         write_each(&mut text, &names::STARTING, observed, |up| {
             usize::from(up.starting)
@@ -179,41 +179,6 @@ impl Metrics {
                 let sum = Duration::from_nanos(series.nanoseconds.value()).as_secs_f64();
                 values.write_histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
             });
-        });
-    }
-
-    /// Writes what rules for data, checks of data and hooks did.
-    fn write_data(&self, text: &mut MetricsText) {
-        self.write_guarded(text);
-        self.write_findings(text);
-        self.write_hooks(text);
-    }
-
-    fn write_findings(&self, text: &mut MetricsText) {
-        text.family(&names::VALIDATION, |values| {
-            for upstream in lock(&self.upstreams).iter() {
-                let name = upstream.id().as_str();
-                for ([part, found, consequence], counter) in upstream.findings.read().iter() {
-                    values.write(&[name, part, found, consequence], counter.value());
-                }
-            }
-        });
-    }
-
-    fn write_hooks(&self, text: &mut MetricsText) {
-        let hooks = lock(&self.hooks).clone();
-        text.family(&names::HOOK_CALLS, |values| {
-            for hook in &hooks {
-                for ([phase, outcome], counter) in hook.calls.read().iter() {
-                    values.write(&[hook.name().as_str(), phase, outcome], counter.value());
-                }
-            }
-        });
-        text.family(&names::HOOK_SECONDS, |values| {
-            for hook in &hooks {
-                let seconds = Duration::from_nanos(hook.nanoseconds.value()).as_secs_f64();
-                values.write(&[hook.name().as_str()], seconds);
-            }
         });
     }
 

@@ -95,6 +95,35 @@ pub fn local_authority(request: &Parts) -> Option<&str> {
     authority.is_local().then_some(authority.text)
 }
 
+/// Returns whether a request is of a page of the same origin, or of no browser: `Sec-Fetch-Site` says
+/// so (W3C, Fetch Metadata), or, where there is none, `Origin` is not there either or names the
+/// authority of the request itself.
+#[must_use]
+pub fn is_same_origin(request: &Parts) -> bool {
+    let headers = &request.headers;
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    if let Some(site) = sites.next() {
+        return site == "same-origin" && sites.next().is_none();
+    }
+    is_own_origin(request)
+}
+
+/// Returns whether `Origin` is not there or names the authority of the request itself.
+#[must_use]
+pub fn is_own_origin(request: &Parts) -> bool {
+    let mut origins = request.headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else {
+        return true;
+    };
+    let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    let (Some((scheme, authority)), Ok(own)) = (origin, Authority::of(request)) else {
+        return false;
+    };
+    matches!(scheme, "http" | "https")
+        && authority.eq_ignore_ascii_case(own.text)
+        && origins.next().is_none()
+}
+
 /// The authority that a request is meant for: `host` or `host:port`, without userinfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Authority<'r> {

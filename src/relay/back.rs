@@ -6,7 +6,7 @@ mod changes;
 mod guarded;
 mod notifications;
 mod outgoing;
-mod received;
+mod resume;
 mod unasked;
 
 use std::borrow::Cow;
@@ -21,17 +21,13 @@ use crate::limits::RateLease;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
 use crate::record::Record;
-use crate::relay::hooks::{Intercepting, ResponseHooks};
 use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
 use crate::relay::{Payload, platform};
 use crate::upstream::{LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
 pub(super) use guarded::towards_caller;
-pub(super) use outgoing::ReplySource;
 pub use outgoing::{Outgoing, Pause};
-
-use received::{Received, Resuming, receive};
 
 /// The answer to one request: any number of notifications and requests, then one response.
 ///
@@ -49,6 +45,19 @@ enum State {
     Done,
 }
 
+/// The origin of a reply.
+#[derive(Debug)]
+pub(super) enum ReplySource {
+    /// A result that weir has made itself.
+    Result(Payload),
+    /// An upstream's error, in answer to a request that weir sent on behalf of the caller.
+    Refusal(Payload),
+    /// A fault of weir's own in the form of a tool's result.
+    ToolError(Payload, Fault),
+    /// An upstream that is still answering, and what the request took of limits.
+    Upstream(Box<Sent>, Option<RateLease>),
+}
+
 /// A reply of which the upstream has not sent all yet.
 struct UpstreamReply {
     sent: Box<Sent>,
@@ -56,13 +65,16 @@ struct UpstreamReply {
     /// The lease that pays for the answer, where there are limits. Its places are taken until the reply is over.
     lease: Option<RateLease>,
     /// The upstream's stream that is being opened again.
-    resuming: Option<Resuming>,
+    resuming: Option<resume::Resuming>,
     /// A message that waits for its turn to be parsed.
     received: Option<Bytes>,
-    /// The response that hooks leave, while they are asked about it.
-    intercepting: Option<Intercepting>,
-    /// Whether the upstream has answered.
-    is_answered: bool,
+}
+
+/// The next thing that came from an upstream for a reply.
+enum Received {
+    Message(Bytes),
+    Paused(Pause),
+    Failed(LinkError),
 }
 
 /// An upstream's answer in the caller's era.
@@ -91,8 +103,6 @@ impl Reply {
                 lease,
                 resuming: None,
                 received: None,
-                intercepting: None,
-                is_answered: false,
             }),
         };
         Self { state }
@@ -162,9 +172,13 @@ impl UpstreamReply {
     /// Receives, bridges, renders and records until there is something for the caller.
     async fn next(&mut self) -> Outgoing {
         loop {
-            let length = match self.wait_for_message().await {
-                Ok(length) => length,
-                Err(outgoing) => return outgoing,
+            let length = match &self.received {
+                Some(bytes) => bytes.len(),
+                None => match self.receive().await {
+                    Received::Message(bytes) => self.received.insert(bytes).len(),
+                    Received::Paused(pause) => return Outgoing::Paused(pause),
+                    Received::Failed(error) => return self.fail(&error),
+                },
             };
             // The message stays in place until its turn: `next` may be dropped before it.
             let turn = take_turn(length).await;
@@ -174,21 +188,10 @@ impl UpstreamReply {
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 return self.fail(&LinkError::Nonsense("not UTF-8"));
             };
-            if self.intercept(text) {
-                self.received = None;
-                continue;
-            }
-            let text = match self.check_answer(text) {
-                Ok(text) => text,
-                Err(fault) => {
-                    self.note_answer("result");
-                    return self.refuse(&fault);
-                }
-            };
-            let parsed = Message::parse(&text);
+            let parsed = Message::parse(text);
             drop(turn);
             let guarded = match &parsed {
-                Ok(message) => self.guard(message, &text).await,
+                Ok(message) => self.guard(message, text).await,
                 Err(_) => Ok(None),
             };
             self.received = None;
@@ -215,40 +218,35 @@ impl UpstreamReply {
         }
     }
 
-    /// Waits until a message is in place: of the upstream, or of the hooks that were asked about it.
-    /// Returns its length, or what the caller gets without a message.
-    async fn wait_for_message(&mut self) -> Result<usize, Outgoing> {
-        if let Some(intercepting) = &mut self.intercepting {
+    /// Waits for the next message of the upstream. A stream that ended or broke before the response
+    /// is opened again if that is possible.
+    async fn receive(&mut self) -> Received {
+        if let Some(resuming) = &mut self.resuming {
             // Awaited in place: when `next` is dropped, the future stays here and goes on later.
-            let (answered, notes) = intercepting.await;
-            self.intercepting = None;
-            notes.write(&mut self.record);
-            match answered {
-                Ok(message) => self.received = Some(message),
-                Err(fault) => return Err(self.refuse(&fault)),
+            let resumed = resuming.await;
+            self.resuming = None;
+            match resumed {
+                Ok(exchange) => self.sent.stream.exchange = exchange,
+                Err(error) => return Received::Failed(error),
             }
         }
-        if let Some(bytes) = &self.received {
-            return Ok(bytes.len());
-        }
-        match receive(&mut self.sent.stream, &mut self.resuming).await {
-            Received::Message(bytes) => Ok(self.received.insert(bytes).len()),
-            Received::Paused(pause) => Err(Outgoing::Paused(pause)),
-            Received::Failed(error) => Err(self.fail(&error)),
+        match self.sent.stream.exchange.next().await {
+            Ok(Some(bytes)) => Received::Message(bytes),
+            Ok(None) => self
+                .resume()
+                .unwrap_or(Received::Failed(LinkError::Nonsense(
+                    "ended without an answer",
+                ))),
+            Err(error @ LinkError::Broken(_)) => self.resume().unwrap_or(Received::Failed(error)),
+            Err(error) => Received::Failed(error),
         }
     }
 
-    /// Begins to ask hooks about a message, if it is a response that they see.
-    fn intercept(&mut self, text: &str) -> bool {
-        let deadline = self.sent.stream.exchange.deadline();
-        let Some((intercepting, status)) =
-            ResponseHooks::intercept(&mut self.sent.hooks, text, deadline)
-        else {
-            return false;
-        };
-        self.intercepting = Some(intercepting);
-        self.note_answer(status);
-        true
+    /// Begins to open the upstream's stream again; `None` if that is not possible.
+    fn resume(&mut self) -> Option<Received> {
+        let (resuming, pause) = resume::begin(&self.sent.stream)?;
+        self.resuming = Some(resuming);
+        Some(Received::Paused(pause))
     }
 
     /// Relays a request of the upstream to the caller. If the caller cannot be asked, weir answers
@@ -301,8 +299,8 @@ impl UpstreamReply {
         blocked: &Blocked,
     ) -> Option<Outgoing> {
         match parsed {
-            Ok(Message::Response(response)) => {
-                self.note_answer(response.outcome.as_str());
+            Ok(Message::Response(_)) => {
+                self.note_answer();
                 let rule = blocked.rule.clone();
                 Some(self.refuse(&Fault::BlockedAnswer { rule }))
             }
@@ -315,25 +313,8 @@ impl UpstreamReply {
         }
     }
 
-    /// Checks the result of a tool, if the message has one, before anything else looks at it. There is
-    /// no wait here: the message has its turn.
-    ///
-    /// # Errors
-    /// The result is refused.
-    fn check_answer<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Fault> {
-        let link = &self.sent.stream.cancel.link;
-        match &self.sent.checks {
-            Some(checks) => checks.check_message(text, link, self.record.request_id()),
-            None => Ok(Cow::Borrowed(text)),
-        }
-    }
-
-    /// Notes that the upstream has answered: `result` or `error`. What hooks make of it later is no
-    /// answer of the upstream.
-    fn note_answer(&mut self, status: &'static str) {
-        if !std::mem::replace(&mut self.is_answered, true) {
-            self.record.note_answer(status);
-        }
+    /// Notes that the upstream has answered.
+    fn note_answer(&mut self) {
         let stream = &mut self.sent.stream;
         stream.cancel.disarm();
         if let Some(slot) = &mut stream.cancel.slot {
@@ -343,7 +324,11 @@ impl UpstreamReply {
 
     /// Ends the reply with the upstream's response.
     async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
-        self.note_answer(response.outcome.as_str());
+        self.note_answer();
+        self.record.note_answer(match response.outcome {
+            Outcome::Result(_) => "result",
+            Outcome::Error(_) => "error",
+        });
         notifications::keep_task_token(&self.sent, response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),

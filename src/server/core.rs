@@ -17,7 +17,6 @@ use crate::connector::{self, ConnectorContext};
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::guard::Guard;
-use crate::hooks::Hooks;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
@@ -29,11 +28,10 @@ use crate::live::{Live, Snapshot, StateChange};
 use crate::memory::MemoryBudget;
 use crate::server::audit;
 use crate::server::authentication::Authentication;
-use crate::server::context::{make_context, make_hooks};
+use crate::server::context::make_context;
 use crate::server::data_guard::DataGuard;
 use crate::server::error::ServeError;
 use crate::server::options::Options;
-use crate::server::reconfigured::Reconfigured;
 use crate::server::warnings::{is_gated, warn_of_config};
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
@@ -98,9 +96,7 @@ impl Core {
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
         let mut data_guard = DataGuard::new(&metrics, &tasks, &shutdown, options.stores);
         let guard = data_guard.make(&config)?;
-        let hooks = make_hooks(&config, &Hooks::default(), &around)?;
-        let first = Snapshot::first(config, first_links, catalog, metrics);
-        let first = first.with_guard(guard).with_hooks(hooks);
+        let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
         let audit = audit::start(options.stores, &first)?;
         // The record file may be new: children may not read it.
         around.secret_paths.follow(&first.config);
@@ -141,7 +137,6 @@ impl Core {
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let authentication = self.authentication.prepare(&config.listen)?;
         let guard = self.data_guard.make(&config)?;
-        let hooks = make_hooks(&config, &self.live.load().hooks, &self.around)?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -184,7 +179,7 @@ impl Core {
             }
         }
         self.authentication.apply(authentication);
-        self.publish(config, Arc::clone(&links), pins, (guard, hooks))
+        self.publish(config, Arc::clone(&links), (pins, guard))
             .await;
         // Only now: the publisher ignores listings of links that it does not know.
         fresh.iter().for_each(|link| self.start_keeper(link));
@@ -202,12 +197,10 @@ impl Core {
         &self,
         config: Arc<Config>,
         links: Arc<[Arc<Link>]>,
-        pins: Vec<(u64, Pins)>,
-        (guard, hooks): (Option<Arc<Guard>>, Arc<Hooks>),
+        (pins, guard): (Vec<(u64, Pins)>, Option<Arc<Guard>>),
     ) {
         let (done, told) = oneshot::channel();
         let new = NewConfig {
-            hooks,
             config,
             links,
             pins,
@@ -317,7 +310,6 @@ impl Core {
             ..
         } = self;
         shutdown.cancel();
-        live.load_full().hooks.stop();
         schedule.stop().await;
         // The publisher ends with the last who may tell it something.
         drop(commands);
@@ -336,6 +328,17 @@ impl Core {
             audit.stop().await;
         }
     }
+}
+
+/// The outcome of another config for the upstreams: their names, in the order of the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// New upstreams.
+    pub added: Vec<String>,
+    /// Upstreams that are connected anew.
+    pub changed: Vec<String>,
+    /// Upstreams that are gone.
+    pub removed: Vec<String>,
 }
 
 fn empty_catalog(config: &Config) -> Arc<Catalog> {

@@ -4,7 +4,6 @@ mod config;
 mod credential;
 mod detectors;
 mod envelope;
-mod interceptor;
 mod json;
 mod listing;
 mod pseudonyms;
@@ -70,9 +69,4 @@ fn detectors_keep_their_laws() {
 #[test]
 fn pseudonyms_keep_their_laws() {
     run("pseudonyms", pseudonyms::check);
-}
-
-#[test]
-fn answers_of_hooks_keep_their_laws() {
-    run("interceptor", interceptor::check);
 }

@@ -68,7 +68,7 @@ pub(super) fn print_closing(out: &mut Screen, upstreams: usize, calls: usize, to
 }
 
 /// Prints how to use a weir that keeps running.
-pub(super) fn print_usage(out: &mut Screen, url: &str, config: &str) {
+pub(super) fn print_usage(out: &mut Screen, url: &str, page: &Option<String>, config: &str) {
     out.print_heading(&format!("Running until Ctrl-C at {url}"));
     for command in [
         format!("weir tools --url {url}"),
@@ -77,6 +77,9 @@ pub(super) fn print_usage(out: &mut Screen, url: &str, config: &str) {
     ] {
         let command = out.paint(TextStyle::Name, &command);
         out.print_line(&format!("  {command}"));
+    }
+    if let Some(page) = page {
+        out.print_heading(&format!("In a browser: {page}"));
     }
     out.print_heading("In a client's mcp.json");
     let entry = json!({ "mcpServers": { "weir": { "type": "http", "url": url } } });

@@ -39,6 +39,7 @@ struct RunningDemo {
     checks: AccessChecks,
     client: DemoClient,
     url: String,
+    page: Option<String>,
     config: String,
     endpoints: weir::Endpoints,
     http: reqwest::Client,
@@ -85,7 +86,7 @@ impl<'a> DemoRun<'a> {
         );
         self.state.finished = true;
         if keep {
-            frame::print_usage(self.out, &running.url, &running.config);
+            frame::print_usage(self.out, &running.url, &running.page, &running.config);
         }
         self.state.client = Some(running.client);
         if keep {
@@ -121,7 +122,7 @@ impl<'a> DemoRun<'a> {
         let line = self.format_place("notes", "weir demo-child", "started by weir");
         self.out.print_line(&format!("  · {line}"));
         let front = weir::start(&endpoints).await.map_err(DemoError::Start)?;
-        let url = front.url.clone();
+        let (url, page) = (front.url.clone(), front.page.clone());
         self.state.front = Some(front);
         let client = DemoClient::connect(http.clone(), &url).await?;
         self.print_started("weir", &url, "the one URL that clients know");
@@ -130,6 +131,7 @@ impl<'a> DemoRun<'a> {
             checks,
             client,
             url,
+            page,
             config: weir::config(&endpoints),
             endpoints,
             http,

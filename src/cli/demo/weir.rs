@@ -58,6 +58,7 @@ pub(super) fn config(endpoints: &Endpoints) -> String {
     format!(
         "version: 1
 listen: {{ address: 127.0.0.1:0 }}
+admin: {{ address: 127.0.0.1:0 }}
 upstreams:
   office:
     connector: agentcore_gateway
@@ -109,6 +110,8 @@ guard: {{ redact: {{ towards_upstream: {{ EMAIL: tokenise }}, towards_caller: {{
 /// A running weir.
 pub(super) struct DemoWeir {
     pub url: String,
+    /// The address of the page for operators.
+    pub page: Option<String>,
     pub generation: watch::Receiver<u64>,
     server: Server,
 }
@@ -159,6 +162,9 @@ async fn start_with(config: &str, endpoints: &Endpoints) -> Result<DemoWeir, Dem
     .await?;
     Ok(DemoWeir {
         url: server.url(),
+        page: server
+            .admin_address()
+            .map(|address| format!("http://{address}/")),
         generation: server.generation(),
         server,
     })

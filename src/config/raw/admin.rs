@@ -25,6 +25,8 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) token: Option<SecretRef>,
     /// Whether `token` or a role is needed for requests that change nothing too. Default: `token`.
     pub(in crate::config) reading: Option<AdminReading>,
+    /// The page for people, at `/`: what it may do. Default: `read`.
+    pub(in crate::config) page: Option<AdminPage>,
     /// The callers of `listen.auth` that are operators, besides those with the token. They log in
     /// as they do there. Default: none.
     pub(in crate::config) auth: Option<AdminRoles>,
@@ -79,4 +81,16 @@ pub(in crate::config) enum AdminReading {
     Token,
     /// Only requests that change something need the token. Only on loopback or a Unix socket.
     Open,
+}
+
+/// `read`, `write` or `off`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum AdminPage {
+    /// It shows, and changes nothing.
+    Read,
+    /// It also accepts definitions, lists upstreams and reloads, for those who log in with the token.
+    Write,
+    /// There is none.
+    Off,
 }

@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 72] = [
+const KEYS: [(&str, &str, &str, Reload); 71] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -124,12 +124,6 @@ const KEYS: [(&str, &str, &str, Reload); 72] = [
         "{ towards_upstream: { EMAIL: block } }",
         Applied,
     ),
-    (
-        "guard.validate",
-        "{ arguments: report }",
-        "{ arguments: refuse }",
-        Applied,
-    ),
     ("audit", "null", "{ file: a.jsonl }", Refused("audit")),
     ("audit.file", "a.jsonl", "b.jsonl", Refused("audit")),
     ("audit.arguments", "hash", "none", Refused("audit")),
@@ -150,7 +144,6 @@ const KEYS: [(&str, &str, &str, Reload); 72] = [
     ("audit.fsync", "always", "1s", Refused("audit")),
     ("audit.rotate", "null", "{ keep: 3 }", Refused("audit")),
     ("audit.checkpoints", "a", "b", Refused("audit")),
-    ("hooks", "null", "{ h: { socket: a.sock } }", Applied),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",
@@ -166,6 +159,7 @@ const KEYS: [(&str, &str, &str, Reload); 72] = [
     ),
     ("admin.mode", "'0600'", "'0660'", Refused("admin")),
     ("admin.reading", "token", "open", Refused("admin")),
+    ("admin.page", "read", "write", Refused("admin")),
     (
         "admin.auth",
         "{ read: [{ kind: oauth_user, subjects: [a] }] }",

@@ -6,7 +6,7 @@ use super::check::Check;
 use super::values::check_address;
 use crate::config::raw::forms::ScalarText;
 use crate::config::rules::Rule;
-use crate::config::{Admin, AdminAddress, AdminReading, Listen, raw};
+use crate::config::{Admin, AdminAddress, AdminPage, AdminReading, Listen, raw};
 use crate::document::path::KeyPath;
 
 /// The beginning of a Unix socket's address.
@@ -35,6 +35,11 @@ pub(super) fn check_admin(
         None | Some(raw::AdminReading::Token) => AdminReading::Token,
         Some(raw::AdminReading::Open) => AdminReading::Open,
     };
+    let page = match raw.page {
+        None | Some(raw::AdminPage::Read) => AdminPage::Read,
+        Some(raw::AdminPage::Write) => AdminPage::Write,
+        Some(raw::AdminPage::Off) => AdminPage::Off,
+    };
     let auth = raw
         .auth
         .map(|raw| roles::check_roles(check, raw, listen, &at.key("auth")));
@@ -54,6 +59,7 @@ pub(super) fn check_admin(
         token,
         reading,
         auth,
+        page,
     }
 }
 

@@ -6,23 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::limits::RateLease;
-use crate::protocol::error::Fault;
 use crate::relay::Payload;
-use crate::relay::send::Sent;
-
-/// The origin of a reply.
-#[derive(Debug)]
-pub(in crate::relay) enum ReplySource {
-    /// A result that weir has made itself.
-    Result(Payload),
-    /// An upstream's error, in answer to a request that weir sent on behalf of the caller.
-    Refusal(Payload),
-    /// A fault of weir's own in the form of a tool's result.
-    ToolError(Payload, Fault),
-    /// An upstream that is still answering, and what the request took of limits.
-    Upstream(Box<Sent>, Option<RateLease>),
-}
 
 /// A message for the caller.
 #[derive(Debug)]

@@ -1,0 +1,55 @@
+//! The state of the page, and how a view is drawn.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use maud::Markup;
+use tokio::sync::Semaphore;
+
+use crate::admin::{AdminState, WeirStatus};
+use crate::live::Snapshot;
+use crate::page::door::{Door, Visitor};
+use crate::page::layout::{ActionOutcome, PageFrame, PageView, respond};
+
+/// The largest form.
+pub(super) const FORM_BYTES: usize = 4 << 20;
+
+/// The state of the page.
+pub(super) struct PageState {
+    pub(super) operators: AdminState,
+    pub(super) door: Door,
+    pub(super) drawing: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl PageState {
+    /// Draws a view, on a thread that may take its time.
+    pub(super) async fn show(
+        &self,
+        view: PageView,
+        (visitor, status, outcome): (Visitor, StatusCode, Option<ActionOutcome>),
+        draw: impl FnOnce(&Snapshot) -> Markup + Send + 'static,
+    ) -> Response {
+        let Ok(_place) = self.drawing.acquire().await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        let operators = self.operators.clone();
+        let drawing = move || {
+            let snapshot = operators.live.load_full();
+            let weir = WeirStatus::of(&operators, &snapshot);
+            let frame = PageFrame {
+                view,
+                visitor,
+                status: Some(&weir),
+                outcome,
+                content: draw(&snapshot),
+            };
+            frame.draw()
+        };
+        match tokio::task::spawn_blocking(drawing).await {
+            Ok(drawn) => respond(status, drawn),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
