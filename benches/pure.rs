@@ -35,7 +35,7 @@ use weir::protocol::era::Era;
 use weir::protocol::hops::Onward;
 use weir::protocol::message::Message;
 use weir::protocol::trace::Trace;
-use weir::record::Record;
+use weir::record::{Record, RecordedData};
 
 #[path = "../src/authentication/jwt/tests/signing.rs"]
 mod signing;
@@ -113,16 +113,25 @@ fn record_a_call_in_the_file(bencher: Bencher<'_, '_>) {
         let admitted = record.admit().now_or_never();
         record.set_destination(&upstream, "tools/call", Some("erp__query_orders"));
         record.set_original(&original);
-        record.set_sent_arguments(request.params.get("arguments"));
+        record.set_sent_arguments(recorded(
+            request.params.get("arguments").unwrap_or_default(),
+        ));
         record.note_sent();
         record.note_answer("result");
         record.succeed();
-        record.set_result(black_box(
-            r#"{"content":[{"type":"text","text":"no orders"}]}"#,
-        ));
+        let result = r#"{"content":[{"type":"text","text":"no orders"}]}"#;
+        record.set_result(recorded(black_box(result)));
         admitted
     });
     runtime.block_on(log.stop());
+}
+
+fn recorded(sent: &str) -> RecordedData<'_> {
+    RecordedData {
+        sent,
+        unrestored: None,
+        guard: None,
+    }
 }
 
 /// Measures giving an id to a request without one, and writing it twice.
@@ -639,7 +648,7 @@ fn restore_a_value(bencher: Bencher<'_, '_>, scheme: &str) {
 }
 
 /// Looks at a message with a strings plan of all classes, as a call of a tool does.
-#[divan::bench(args = [1 << 10, 100 << 10])]
+#[divan::bench(args = [1 << 10, 10 << 10, 100 << 10])]
 fn redact_a_message(bencher: Bencher<'_, '_>, bytes: usize) {
     let yaml = "guard: { redact: { towards_upstream: { '*': tokenise } } }\nupstreams: { ann: { url: http://127.0.0.1:1/mcp } }\n";
     let config = weir::config::parse(yaml, std::path::Path::new("weir.yaml"), &|_| None);

@@ -6,6 +6,7 @@
 //! `weir::calls`), and to the record file where there is one (`audit`).
 
 mod audited;
+mod data;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use audited::{AuditedRequest, Ended};
+pub use data::RecordedData;
 
 /// At most this many characters of an unknown method are kept.
 const LONGEST_METHOD: usize = 100;
@@ -200,15 +202,22 @@ impl Record {
         }
     }
 
+    /// Leaves out the name of the tool or prompt that was asked for.
+    pub fn forget_name(&mut self) {
+        if let Some(audited) = &mut self.audited {
+            audited.forget_name();
+        }
+    }
+
     /// Notes the arguments as they are sent to the upstream.
-    pub fn set_sent_arguments(&mut self, arguments: Option<&str>) {
-        if let (Some(audited), Some(arguments)) = (&mut self.audited, arguments) {
+    pub fn set_sent_arguments(&mut self, arguments: RecordedData<'_>) {
+        if let Some(audited) = &mut self.audited {
             audited.set_arguments(arguments);
         }
     }
 
     /// Notes the result as the caller gets it.
-    pub fn set_result(&mut self, result: &str) {
+    pub fn set_result(&mut self, result: RecordedData<'_>) {
         if let Some(audited) = &mut self.audited {
             audited.set_result(result);
         }

@@ -14,11 +14,12 @@
 //! of the checkpoint's own members, each line of it ended by a line break.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem::Finder;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::Deserialize;
@@ -174,8 +175,9 @@ impl<'a> Checkpoint<'a> {
 
     /// Returns whether a line, whose hash is right, is a checkpoint: only weir writes this method.
     pub(super) fn is_one(line: &[u8]) -> bool {
-        const METHOD: &[u8] = b",\"method\":\"weir/checkpoint\",\"tool_name\":";
-        memchr::memmem::find(line, METHOD).is_some()
+        static METHOD: LazyLock<Finder<'static>> =
+            LazyLock::new(|| Finder::new(b",\"method\":\"weir/checkpoint\",\"tool_name\":"));
+        METHOD.find(line).is_some()
     }
 
     /// Reads a line that may be any, with its line break or without; `None` if it is no checkpoint.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::audit::chain::{ChainEnd, LineEnd, LineHash};
 use crate::audit::checkpoint::{AuditPublicKey, Checkpoint};
@@ -345,8 +348,9 @@ impl Verifier<'_> {
 
 /// Returns how many lines a line of weir's says are missing.
 fn gap(line: &[u8]) -> u64 {
-    const METHOD: &[u8] = b",\"method\":\"weir/gap\",\"tool_name\":";
-    if memchr::memmem::find(line, METHOD).is_none() {
+    static METHOD: LazyLock<Finder<'static>> =
+        LazyLock::new(|| Finder::new(b",\"method\":\"weir/gap\",\"tool_name\":"));
+    if METHOD.find(line).is_none() {
         return 0;
     }
     let line: Option<serde_json::Value> = serde_json::from_slice(line).ok();

@@ -29,7 +29,7 @@ use crate::session::{CallerSession, NewSession, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
 /// At most this many bytes of a client's capabilities are kept. A client with more counts as one
-/// without capabilities.
+/// without capabilities, and so does one with data in them that may not pass to an upstream.
 const CAPABILITIES: usize = 2048;
 
 /// Reads `initialize` and makes its answer. The version is the one asked for if weir speaks it,
@@ -52,9 +52,13 @@ pub(super) fn initialize(
         view.server_info(),
         relay::instructions(view, Era::Legacy),
     );
+    let mut capabilities = relayed_capabilities(request);
+    if !view.may_tell_all(&capabilities) {
+        capabilities = "{}".to_owned();
+    }
     let profile = SessionProfile {
         version,
-        capabilities: relayed_capabilities(request).into(),
+        capabilities: capabilities.into(),
         key: seal::random().ok(),
     };
     Ok((profile, message::result(&request.id, &result)))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::classes::Class;
-use crate::config::{ClassActions, Config, CustomDetector, GuardRules, RedactAction, RedactRules};
+use crate::config::{
+    AuditedData, ClassActions, Config, CustomDetector, GuardRules, RedactAction, RedactRules,
+};
 use crate::guard::detectors::{Detection, Detectors, DetectorsError};
 use crate::guard::fields::FieldMatcher;
 use crate::guard::pseudonyms::Pseudonyms;
@@ -39,6 +41,9 @@ pub struct RoutePlan {
     pub towards_upstream: DirectionPlan,
     /// On the way to the caller.
     pub towards_caller: DirectionPlan,
+    /// For the record file: masks every class that the others do something with. `None` if it has
+    /// no data as text.
+    pub records: Option<DirectionPlan>,
 }
 
 /// The rules for the data of one route in one direction.
@@ -58,6 +63,8 @@ pub struct DirectionPlan {
 /// Detectors of the same classes, made once.
 struct DetectorCache<'c> {
     custom: &'c [CustomDetector],
+    /// Whether records have data as text.
+    records_text: bool,
     made: Vec<(Vec<Class>, Arc<Detectors>)>,
 }
 
@@ -71,8 +78,12 @@ impl Guard {
         pseudonyms: Option<Arc<Pseudonyms>>,
         metrics: &Arc<Metrics>,
     ) -> Result<Option<Self>, DetectorsError> {
+        let is_text = |form| form == AuditedData::Redacted;
+        let records = config.audit.as_ref();
         let mut cache = DetectorCache {
             custom: &config.guard.detectors,
+            records_text: records
+                .is_some_and(|audit| is_text(audit.arguments) || is_text(audit.results)),
             made: Vec::new(),
         };
         let mut upstreams = HashMap::new();
@@ -98,6 +109,11 @@ impl Guard {
         }))
     }
 
+    /// Returns the upstreams for whose data there are rules.
+    pub fn upstreams(&self) -> impl Iterator<Item = &UpstreamId> {
+        self.upstreams.keys()
+    }
+
     /// Returns the rules for a route: of this tool, by the upstream's own name, or of what else the
     /// upstream has. `None` if its data is not looked at.
     #[must_use]
@@ -114,14 +130,23 @@ impl RoutePlan {
         rules: &[&GuardRules],
         cache: &mut DetectorCache<'_>,
     ) -> Result<Option<Arc<Self>>, DetectorsError> {
+        let redact: Vec<_> = rules.iter().map(|rules| &rules.redact).collect();
         let mut direction = |actions: fn(&RedactRules) -> &ClassActions| {
-            let redact: Vec<_> = rules.iter().map(|rules| &rules.redact).collect();
             let layers: Vec<_> = redact.iter().map(|rules| actions(rules)).collect();
-            DirectionPlan::of(&redact, &layers, cache)
+            let actions = cache.actions(&layers);
+            DirectionPlan::of(&redact, actions, cache)
+        };
+        let towards_upstream = direction(|rules| &rules.towards_upstream)?;
+        let towards_caller = direction(|rules| &rules.towards_caller)?;
+        let known = [&towards_upstream, &towards_caller];
+        let records = match cache.records_text {
+            true => Some(DirectionPlan::of(&redact, masks_of(known), cache)?),
+            false => None,
         };
         let plan = Self {
-            towards_upstream: direction(|rules| &rules.towards_upstream)?,
-            towards_caller: direction(|rules| &rules.towards_caller)?,
+            towards_upstream,
+            towards_caller,
+            records,
         };
         let does_something =
             plan.towards_upstream.does_something() || plan.towards_caller.does_something();
@@ -130,19 +155,12 @@ impl RoutePlan {
 }
 
 impl DirectionPlan {
-    /// Merges rules of one direction, the most specific first.
+    /// Makes the plan of one direction, of rules whose most specific comes first.
     fn of(
         rules: &[&RedactRules],
-        layers: &[&ClassActions],
+        actions: HashMap<Class, RedactAction>,
         cache: &mut DetectorCache<'_>,
     ) -> Result<Self, DetectorsError> {
-        let mut actions = HashMap::new();
-        for class in cache.classes() {
-            let action = action_for(layers, &class);
-            if action != RedactAction::Pass {
-                actions.insert(class, action);
-            }
-        }
         let fields: Vec<_> = rules
             .iter()
             .flat_map(|rules| rules.fields.clone())
@@ -223,6 +241,15 @@ impl DirectionPlan {
     }
 }
 
+/// Returns the actions for records: what may not be seen on one of the ways is masked.
+fn masks_of(known: [&DirectionPlan; 2]) -> HashMap<Class, RedactAction> {
+    let all = known.into_iter().flat_map(|plan| &plan.actions);
+    let hidden = all.filter(|(_, action)| **action != RedactAction::Report);
+    hidden
+        .map(|(class, _)| (class.clone(), RedactAction::Mask))
+        .collect()
+}
+
 /// Returns what the most specific rule says of a class.
 fn action_for(layers: &[&ClassActions], class: &Class) -> RedactAction {
     let mut found = layers.iter().filter_map(|layer| layer.get(class.name()));
@@ -240,6 +267,19 @@ fn class_of(name: &str) -> Option<Class> {
 }
 
 impl DetectorCache<'_> {
+    /// Returns the action for each class that does not pass, by layers of which the first is the
+    /// most specific.
+    fn actions(&self, layers: &[&ClassActions]) -> HashMap<Class, RedactAction> {
+        let mut actions = HashMap::new();
+        for class in self.classes() {
+            let action = action_for(layers, &class);
+            if action != RedactAction::Pass {
+                actions.insert(class, action);
+            }
+        }
+        actions
+    }
+
     /// Returns all classes: those of weir, and those of the config.
     fn classes(&self) -> Vec<Class> {
         let custom = self

@@ -99,7 +99,7 @@ impl Pseudonyms {
             Scheme::Sealed => self.seal(tenant, class, value)?,
         };
         let word = format!("{}_{body}", class.word());
-        let id: String = word.chars().take(class.word().len() + 1 + 26).collect();
+        let id = words::id_of(class, &body);
         let text = match form {
             Form::Email => format!("{word}@{PSEUDONYM_DOMAIN}"),
             Form::Word | Form::Other => word,

@@ -17,6 +17,9 @@ use crate::guard::{blob, strings};
 /// is refused.
 const ROUNDS: usize = 3;
 
+/// How many layers of encoded characters are taken away in the search.
+const VIEWS: usize = 3;
+
 /// Replaces values in the strings of one JSON text.
 pub(super) struct Redactor<'r> {
     pub(super) direction: Direction,
@@ -186,15 +189,28 @@ impl Redactor<'_> {
     /// Finds values, also in what encoded text stands for. In order; none overlaps another.
     fn find(&self, name: &str, text: &str) -> Vec<Detection> {
         let mut found = self.plan.find(name, text);
-        let Some(view) = DecodedView::of(text) else {
+        // Each view is of the one before: an escape may stand for the sign of another.
+        let mut views: Vec<DecodedView> = Vec::new();
+        while views.len() < VIEWS {
+            let before = views.last().map_or(text, |view| view.text.as_str());
+            let Some(view) = DecodedView::of(before) else {
+                break;
+            };
+            for mut detection in self.plan.find(name, &view.text) {
+                detection.range = view.original(&detection.range);
+                for outer in views.iter().rev() {
+                    detection.range = outer.original(&detection.range);
+                }
+                found.push(detection);
+            }
+            views.push(view);
+        }
+        let Some(view) = views.first() else {
             return found;
         };
-        let encoded = self.plan.find(name, &view.text).into_iter();
-        let encoded = encoded.map(|detection| Detection {
-            range: view.original(&detection.range),
-            ..detection
-        });
-        found.extend(encoded);
+        for Detection { range, .. } in &mut found {
+            range.start = view.after_encoded(text, range.start).min(range.end);
+        }
         found.sort_by_key(|detection| (detection.range.start, usize::MAX - detection.range.end));
         join(found)
     }
@@ -325,10 +341,10 @@ impl Restorer<'_> {
                     .count_unknown(self.direction, found.class().name());
                 continue;
             };
-            let (class, word) = (restored.class.name(), text.get(range.clone()));
+            let class = restored.class.name();
             self.findings
                 .count(self.direction, class, RedactAction::Restore);
-            self.findings.add_pseudonym(word.unwrap_or_default());
+            self.findings.add_pseudonym(found.id());
             out.push_str(text.get(copied..range.start).unwrap_or_default());
             out.push_str(&restored.value);
             copied = range.end;

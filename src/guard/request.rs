@@ -52,10 +52,10 @@ impl RequestGuard {
         }
     }
 
-    fn redactor(&self, direction: Direction) -> Redactor<'_> {
+    fn redactor<'r>(&'r self, direction: Direction, plan: &'r DirectionPlan) -> Redactor<'r> {
         Redactor {
             direction,
-            plan: self.direction(direction),
+            plan,
             pseudonyms: self.guard.pseudonyms.as_deref(),
             tenant: self.tenant.as_deref(),
             findings: Findings::default(),
@@ -131,7 +131,7 @@ impl RequestGuard {
             return Ok(None);
         }
         let turn = take_turn(text.len()).await;
-        let mut redactor = self.redactor(direction);
+        let mut redactor = self.redactor(direction, self.direction(direction));
         let redacted = redactor.edit(shape, text);
         let (has_made, found) = (redactor.has_made, redactor.findings);
         drop(turn);
@@ -141,6 +141,37 @@ impl RequestGuard {
         }
         self.note(found, findings);
         redacted
+    }
+
+    /// Returns whether a JSON text has something in it that may not pass as it is, or cannot be
+    /// looked at.
+    #[must_use]
+    pub fn finds(&self, direction: Direction, shape: &'static Shape, text: &str) -> bool {
+        let mut redactor = Redactor {
+            // Nothing is kept of what is found.
+            tenant: None,
+            ..self.redactor(direction, self.direction(direction))
+        };
+        !matches!(redactor.edit(shape, text), Ok(None))
+    }
+
+    /// Masks in a JSON text for the record file every class that the rules do something with on
+    /// either way: an upstream or a caller may be cleared for it, and readers of the file are not.
+    /// Pseudonyms stay. `None` if the text stays as it is.
+    ///
+    /// # Errors
+    /// It may not be written down at all.
+    pub fn mask_for_record(
+        &self,
+        shape: &'static Shape,
+        text: &str,
+    ) -> Result<Option<String>, Blocked> {
+        match &self.plan.records {
+            Some(plan) => self
+                .redactor(Direction::TowardsUpstream, plan)
+                .edit(shape, text),
+            None => Err(Blocked::unreadable()),
+        }
     }
 
     /// Counts what was found.

@@ -10,6 +10,8 @@ use crate::bridge::task_ids;
 use crate::caller::Caller;
 use crate::catalog::instructions;
 use crate::catalog::{Cursor, CutCatalog, Digest, Kind, Page, ResourceRoute, Route};
+use crate::guard::coverage::Shape;
+use crate::guard::{Direction, RequestGuard};
 use crate::live::Snapshot;
 use crate::name::{UpstreamId, UpstreamIndex};
 use crate::policy::{ClassView, Decision, Policies, PolicyRequest};
@@ -212,6 +214,18 @@ impl<'s> View<'s> {
     #[must_use]
     pub fn upstream_id(self, upstream: UpstreamIndex) -> Option<&'s UpstreamId> {
         Some(self.snapshot.links().get(upstream.get())?.id())
+    }
+
+    /// Returns whether a JSON text of the caller may pass to every upstream as it is, by the rules
+    /// for data.
+    #[must_use]
+    pub fn may_tell_all(self, text: &str) -> bool {
+        let Some(guard) = &self.snapshot.guard else {
+            return true;
+        };
+        let ids = guard.upstreams();
+        let mut guards = ids.filter_map(|id| RequestGuard::of(guard, id, None, self.caller));
+        !guards.any(|guard| guard.finds(Direction::TowardsUpstream, &Shape::Text, text))
     }
 
     /// Returns the upstreams of which the caller sees something, in the order of the config.

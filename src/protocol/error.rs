@@ -272,6 +272,26 @@ impl FaultKind {
 }
 
 impl Fault {
+    /// Returns the message for the log, without what the caller wrote: that may be data that a rule
+    /// keeps out of it.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        let is_quoting = matches!(
+            self,
+            Self::DuplicateKey(_)
+                | Self::UnknownTool(_)
+                | Self::UnknownPrompt(_)
+                | Self::UnknownTask(_)
+                | Self::Method(_)
+                | Self::HeaderMismatch(_)
+        );
+        let text = self.to_string();
+        match text.split_once(':') {
+            Some((words, _)) if is_quoting => words.to_owned(),
+            _ => text,
+        }
+    }
+
     /// The JSON-RPC code for a modern caller.
     #[must_use]
     pub fn code(&self) -> i32 {

@@ -8,6 +8,7 @@ use crate::audit::{AuditLine, AuditLog, AuditPlace, GuardFinding, NotRecorded};
 use crate::caller::{Caller, Principal};
 use crate::config::AuditedData;
 use crate::guard::Findings;
+use crate::guard::coverage::{RESULT, Shape};
 use crate::json::Object;
 use crate::metrics::{Ending, blame_text};
 use crate::policy::Decision;
@@ -17,6 +18,7 @@ use crate::protocol::hops;
 use crate::protocol::message::Request;
 use crate::protocol::meta;
 use crate::protocol::method;
+use crate::record::data::RecordedData;
 
 /// The most names that are kept of one request.
 const MOST_NAMES: usize = 64;
@@ -131,24 +133,49 @@ impl AuditedRequest {
         self.original = Some(Arc::clone(name));
     }
 
+    pub(super) fn forget_name(&mut self) {
+        self.name = None;
+    }
+
     /// Notes the arguments as they are sent.
-    pub(super) fn set_arguments(&mut self, arguments: &str) {
-        self.arguments = self.form(self.log.settings().arguments, arguments);
+    pub(super) fn set_arguments(&mut self, arguments: RecordedData<'_>) {
+        let form = self.log.settings().arguments;
+        self.arguments = self.form(form, arguments, &Shape::Fields);
     }
 
     /// Notes the result as the caller gets it.
-    pub(super) fn set_result(&mut self, result: &str) {
-        self.results = self.form(self.log.settings().results, result);
+    pub(super) fn set_result(&mut self, result: RecordedData<'_>) {
+        let form = self.log.settings().results;
+        self.results = self.form(form, result, &RESULT);
+        let result = result.sent;
         // It is parsed only if it may have the member.
         self.is_tool_error = memchr::memmem::find(result.as_bytes(), b"\"isError\"").is_some()
             && Object::parse(result).is_ok_and(|result| result.get("isError") == Some("true"));
     }
 
-    fn form(&self, form: AuditedData, data: &str) -> Option<String> {
+    fn form(
+        &self,
+        form: AuditedData,
+        data: RecordedData<'_>,
+        shape: &'static Shape,
+    ) -> Option<String> {
+        let RecordedData {
+            sent,
+            unrestored,
+            guard,
+        } = data;
         match form {
             AuditedData::None => None,
-            AuditedData::Redacted if data.len() <= LONGEST_DATA => Some(data.to_owned()),
-            AuditedData::Hash | AuditedData::Redacted => Some(self.log.hash(data)),
+            AuditedData::Redacted if sent.len() <= LONGEST_DATA => {
+                let text = unrestored.unwrap_or(sent);
+                let masked = guard.map(|guard| guard.mask_for_record(shape, text));
+                Some(match masked {
+                    None | Some(Ok(None)) => text.to_owned(),
+                    Some(Ok(Some(masked))) => masked,
+                    Some(Err(_)) => self.log.hash(sent),
+                })
+            }
+            AuditedData::Hash | AuditedData::Redacted => Some(self.log.hash(sent)),
         }
     }
 

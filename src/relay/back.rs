@@ -20,12 +20,13 @@ use crate::large::take_turn;
 use crate::limits::RateLease;
 use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
-use crate::record::Record;
+use crate::record::{Record, RecordedData};
 use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
 use crate::relay::{Payload, platform};
 use crate::upstream::{LinkError, watch};
 
 pub use changes::{ChangeEvent, Changes, ListKinds};
+use guarded::GuardedText;
 pub(super) use guarded::towards_caller;
 pub use outgoing::{Outgoing, Pause};
 
@@ -68,6 +69,8 @@ struct UpstreamReply {
     resuming: Option<resume::Resuming>,
     /// A message that waits for its turn to be parsed.
     received: Option<Bytes>,
+    /// The result before pseudonyms in it became values, if some did: for the record file.
+    unrestored: Option<String>,
 }
 
 /// The next thing that came from an upstream for a reply.
@@ -103,6 +106,7 @@ impl Reply {
                 lease,
                 resuming: None,
                 received: None,
+                unrestored: None,
             }),
         };
         Self { state }
@@ -190,14 +194,17 @@ impl UpstreamReply {
             };
             let parsed = Message::parse(text);
             drop(turn);
-            let guarded = match &parsed {
+            let mut guarded = match &parsed {
                 Ok(message) => self.guard(message, text).await,
                 Err(_) => Ok(None),
             };
             self.received = None;
+            if let Ok(Some(changed)) = &mut guarded {
+                self.unrestored = changed.unrestored.take();
+            }
             let parsed = match &guarded {
                 Ok(None) => parsed,
-                Ok(Some(changed)) => Message::parse(changed),
+                Ok(Some(changed)) => Message::parse(&changed.text),
                 Err(blocked) => match self.block(parsed, blocked) {
                     Some(outgoing) => return outgoing,
                     None => continue,
@@ -280,7 +287,7 @@ impl UpstreamReply {
         &mut self,
         message: &Message<'_>,
         text: &str,
-    ) -> Result<Option<String>, Blocked> {
+    ) -> Result<Option<GuardedText>, Blocked> {
         let Some(guard) = &self.sent.guard else {
             return Ok(None);
         };
@@ -376,7 +383,11 @@ impl UpstreamReply {
         let payload = match bridged {
             Bridged::Result(result) => {
                 self.record.succeed();
-                self.record.set_result(&result);
+                self.record.set_result(RecordedData {
+                    sent: &result,
+                    unrestored: self.unrestored.as_deref(),
+                    guard: self.sent.guard.as_ref(),
+                });
                 Payload::ok(vec![message::result(id, &result)])
             }
             Bridged::Error {

@@ -84,8 +84,12 @@ pub(super) fn tool<'p>(
     })
 }
 
-/// Notes in the record that a name is unknown to the caller because policy hides it.
+/// Notes in the record that a name is unknown to the caller because policy hides it. A name that has
+/// data in it that may not pass to an upstream is not recorded.
 fn note_denial(scope: &Scope<'_>, kind: Kind, name: &str, record: &mut Record) {
+    if !scope.view().may_tell_all(&json::quote(name)) {
+        record.forget_name();
+    }
     if let Some(decision) = scope.view().denied(kind, name, scope.era()) {
         record.set_decision(decision);
     }

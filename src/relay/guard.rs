@@ -22,6 +22,8 @@ pub(super) struct Guarded<'p> {
     pub(super) meta: Option<Object<'static>>,
     /// The rules for the data of the request and of its answer; `None` if all of it passes.
     pub(super) guard: Option<RequestGuard>,
+    /// The arguments before pseudonyms in them became values, if some did: for the record file.
+    pub(super) unrestored: Option<String>,
 }
 
 /// Checks the arguments of a tool call against the HTTP headers that repeat some of them
@@ -55,9 +57,10 @@ pub(super) fn check<'p>(
         }
     }
     let guard = scope.guard_of(target.upstream, target.route.as_ref());
-    if let Some(guard) = &guard {
-        restore(guard, &mut target, record)?;
-    }
+    let unrestored = match &guard {
+        Some(guard) => restore(guard, &mut target, record)?,
+        None => None,
+    };
     let permit = match &target.named {
         Some(named) => {
             let arguments = target.params.get("arguments");
@@ -70,28 +73,33 @@ pub(super) fn check<'p>(
         target,
         meta: None,
         guard,
+        unrestored,
     })
 }
 
-/// Puts values in place of the pseudonyms that the upstream is cleared for.
+/// Puts values in place of the pseudonyms that the upstream is cleared for. Returns the arguments as
+/// they were, if they change.
 fn restore(
     guard: &RequestGuard,
     target: &mut Target<'_>,
     record: &mut Record,
-) -> Result<(), Fault> {
+) -> Result<Option<String>, Fault> {
     let shape = coverage::params(target.method);
     let mut findings = Findings::default();
-    let mut changed = Vec::new();
+    let (mut changed, mut unrestored) = (Vec::new(), None);
     for (key, value) in target.params.iter().filter(|(key, _)| *key != "_meta") {
         let direction = Direction::TowardsUpstream;
         let restored = guard.restore(direction, shape.member(key), value, &mut findings);
         if let Some(restored) = restored.map_err(blocked)? {
+            if key == "arguments" {
+                unrestored = Some(value.to_owned());
+            }
             changed.push((key.to_owned(), restored));
         }
     }
     apply(target, changed);
     record.add_findings(findings);
-    Ok(())
+    Ok(unrestored)
 }
 
 /// Replaces what may not pass to the upstream in a request that is permitted: the last step before
@@ -198,7 +206,7 @@ pub(super) async fn check_page(
     let mut findings = Findings::default();
     let changed = back::towards_caller(&guard, &coverage::RESULT, &page, &mut findings).await;
     let changed = changed.map_err(|blocked| Fault::BlockedAnswer { rule: blocked.rule })?;
-    Ok(changed.unwrap_or(page))
+    Ok(changed.map_or(page, |changed| changed.text))
 }
 
 fn apply(target: &mut Target<'_>, changed: Vec<(String, String)>) {

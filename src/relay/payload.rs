@@ -45,7 +45,8 @@ impl Payload {
     /// Makes the error answer to a request.
     #[must_use]
     pub fn fault(id: Option<&Id>, fault: &Fault, era: Era) -> Self {
-        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {fault}");
+        let text = fault.log_text();
+        tracing::debug!(code = fault.code_for(era), blame = ?fault.blame(), "answered with an error: {text}");
         Self {
             status: fault.status(era),
             chunks: vec![message::error(id, &fault.to_json(era))],

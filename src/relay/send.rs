@@ -32,7 +32,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::headers;
 use crate::protocol::message::{Id, Request};
 use crate::protocol::method;
-use crate::record::Record;
+use crate::record::{Record, RecordedData};
 use crate::relay::call::Target;
 use crate::relay::guard::Guarded;
 use crate::relay::hops::DeadlineExtension;
@@ -91,11 +91,19 @@ pub(super) async fn send(
         target,
         meta,
         guard,
+        unrestored,
     } = guarded;
     let link = scope.link(&permit)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
     record.set_destination(&link.metrics, target.method, tool);
     note_target(record, &target);
+    if let Some(sent) = target.params.get("arguments") {
+        record.set_sent_arguments(RecordedData {
+            sent,
+            unrestored: unrestored.as_deref(),
+            guard: guard.as_ref(),
+        });
+    }
     let request_id = scope.trace.request_id();
     let method = target.method;
     let timeout = target.route.as_ref().and_then(Route::timeout);
@@ -131,7 +139,6 @@ fn note_target(record: &mut Record, target: &Target<'_>) {
     if let (Some(name), method::TOOLS_CALL | method::PROMPTS_GET) = (&target.name, target.method) {
         record.set_original(name);
     }
-    record.set_sent_arguments(target.params.get("arguments"));
 }
 
 /// A request that may take more than one attempt.

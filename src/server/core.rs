@@ -95,7 +95,7 @@ impl Core {
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
         let mut data_guard = DataGuard::new(&metrics, &tasks, &shutdown, options.stores);
-        let guard = data_guard.make(&config)?;
+        let guard = data_guard.make(&config).await?;
         let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
         let audit = audit::start(options.stores, &first)?;
         // The record file may be new: children may not read it.
@@ -136,7 +136,7 @@ impl Core {
     /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let authentication = self.authentication.prepare(&config.listen)?;
-        let guard = self.data_guard.make(&config)?;
+        let guard = self.data_guard.make(&config).await?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));

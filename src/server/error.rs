@@ -76,6 +76,9 @@ pub enum ServeError {
     /// The key of pseudonyms cannot be used.
     #[error("`guard.redact.key`")]
     PseudonymKey(#[from] KeyTextError),
+    /// Weir stops while it sets itself up.
+    #[error("it was stopped meanwhile")]
+    Unfinished,
     /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

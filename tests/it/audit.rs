@@ -53,7 +53,7 @@ const MEMBERS: [&str; 31] = [
 ];
 
 /// A line of the file.
-type Line = Map<String, Value>;
+pub type Line = Map<String, Value>;
 
 /// A weir over these upstreams with a record file, and more settings of it in flow style.
 fn audited<'a>(ups: impl IntoIterator<Item = &'a Upstream>, settings: &str) -> Builder {
@@ -74,7 +74,7 @@ fn lines(file: &Path) -> Vec<Line> {
 }
 
 /// Reads the lines of all files in a folder, in the order of their numbers.
-fn all_lines(folder: &Path) -> Vec<Line> {
+pub fn all_lines(folder: &Path) -> Vec<Line> {
     let entries = std::fs::read_dir(folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let files = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
@@ -103,7 +103,7 @@ fn assert_chain(lines: &[Line]) {
 }
 
 /// Waits until a request has its line, and returns it.
-async fn line_of(file: &Path, id: &str) -> Line {
+pub async fn line_of(file: &Path, id: &str) -> Line {
     for _ in 0..500 {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -268,7 +268,7 @@ fn assert_call(lines: &[Line]) {
 }
 
 /// Waits until the last line of a file is the one with which weir stops.
-async fn wait_stopped(file: &Path) {
+pub async fn wait_stopped(file: &Path) {
     for _ in 0..1_000 {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         if text.ends_with('\n') && text.contains("\"method\":\"weir/stop\"") {
@@ -377,6 +377,42 @@ async fn nothing_of_arguments_and_results_is_in_the_file_with_hash() {
     let hash = async |id: &str| line_of(&file, id).await["arguments"].clone();
     let (same, again, other) = (hash("same").await, hash("again").await, hash("other").await);
     assert!(same == again && same != other, "{same} {again} {other}");
+}
+
+#[tokio::test]
+async fn redacted_data_has_nothing_that_only_the_cleared_may_see() {
+    let mail = Upstream::named("mail")
+        .tools(["send"])
+        .modern()
+        .start()
+        .await;
+    let open = Upstream::named("open")
+        .tools(["echo"])
+        .modern()
+        .start()
+        .await;
+    let guard = "guard: { redact: { towards_upstream: { EMAIL: restore }, towards_caller: { EMAIL: restore } } }";
+    let weir = audited([&mail, &open], "arguments: redacted, results: redacted")
+        .upstream("mail", guard)
+        .start()
+        .await;
+    let modern = weir.modern();
+    let args = r#"{"to":"ann\u0040x.example","text":"hello"}"#;
+    for (tool, id) in [("mail__send", "a"), ("open__echo", "b")] {
+        let ask = modern.ask(CALL, &call_params(tool, args));
+        ask.header("x-request-id", id).send().await;
+    }
+    let file = file_of(&weir);
+    let line = line_of(&file, "a").await;
+    assert_eq!(
+        text(&line, "arguments"),
+        r#"{"to":"[EMAIL]","text":"hello"}"#
+    );
+    assert!(text(&line, "results").contains("[EMAIL]"), "{line:?}");
+    // No rule is about the other one, and that is said.
+    assert_eq!(text(&line_of(&file, "b").await, "arguments"), args);
+    weir.wait_stderr("RECORDS HAVE DATA AS IT IS").await;
+    weir.wait_stderr("upstreams=\"open\"").await;
 }
 
 #[tokio::test]

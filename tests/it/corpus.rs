@@ -8,6 +8,7 @@ mod json;
 mod listing;
 mod pseudonyms;
 mod sse;
+mod strings;
 
 use std::fs;
 use std::path::Path;
@@ -69,4 +70,9 @@ fn detectors_keep_their_laws() {
 #[test]
 fn pseudonyms_keep_their_laws() {
     run("pseudonyms", pseudonyms::check);
+}
+
+#[test]
+fn edited_strings_keep_their_laws() {
+    run("strings", strings::check);
 }

@@ -4,6 +4,7 @@
 mod coverage;
 mod places;
 mod planted;
+mod proof;
 
 use serde_json::{Value, json};
 

@@ -50,7 +50,8 @@ pub(in crate::config) enum AuditedData {
     /// A keyed hash, by which equal data is found and guesses are checked only with the key.
     Hash,
     /// The data itself, after the rules of `guard.redact`: at most 8 KiB, a hash of what is longer.
-    /// Whatever no rule changes can be read in the file.
+    /// Classes that a rule hides or restores are masked. Whatever no rule is about can be read in
+    /// the file.
     Redacted,
 }
 

@@ -57,6 +57,7 @@ pub struct Found {
     pub range: Range<usize>,
     pub(super) class: Class,
     pub(super) body: Vec<u8>,
+    pub(super) id: String,
 }
 
 /// A value that a pseudonym stands for.
@@ -73,6 +74,12 @@ impl Found {
     #[must_use]
     pub fn class(&self) -> &Class {
         &self.class
+    }
+
+    /// Returns the id under which records name it, as [`Pseudonym::id`].
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 }
 

@@ -10,6 +10,7 @@ mod lines;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -36,6 +37,8 @@ pub struct PseudonymStore {
     /// `None` keeps them in memory only.
     file: Option<PathBuf>,
     limits: StoreLimits,
+    /// How long a value is kept that nobody uses, in seconds. A reload may change it.
+    keep: AtomicU64,
     inner: Mutex<Inner>,
     /// Wakes up the writer.
     changed: Notify,
@@ -78,6 +81,7 @@ impl PseudonymStore {
         Self {
             file: None,
             limits,
+            keep: AtomicU64::new(limits.keep.as_secs()),
             inner: Mutex::default(),
             changed: Notify::new(),
             written: watch::Sender::new(Written::default()),
@@ -116,11 +120,22 @@ impl PseudonymStore {
         Ok(store)
     }
 
+    /// Returns whether values are kept in a file.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Sets how long a value is kept that nobody uses.
+    pub fn set_keep(&self, keep: Duration) {
+        self.keep.store(keep.as_secs(), Ordering::Relaxed);
+    }
+
     /// Returns an entry, and notes that it was used.
     pub(super) fn get(&self, id: &[u8; ID]) -> Option<Entry> {
         let now = now();
         let mut inner = self.inner.lock();
-        let keep = self.limits.keep.as_secs();
+        let keep = self.keep.load(Ordering::Relaxed);
         let turn = inner.next_turn();
         let entry = inner.entries.get_mut(id)?;
         entry.turn = turn;

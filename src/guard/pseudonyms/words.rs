@@ -15,6 +15,8 @@ use super::pseudonym::{Found, ID};
 const STORED: usize = 16;
 const FEWEST_SEALED: usize = 30;
 const MOST_SEALED: usize = 1_700;
+/// The most characters of a body in the id under which records name it.
+const MOST_ID: usize = 26;
 /// The most characters of a word of a class.
 const MOST_WORD: usize = 64;
 
@@ -67,8 +69,31 @@ fn read(
         return None;
     }
     let (start, class) = class_before(text, from, underscore.start, words)?;
+    let id = id_of(&class, text.get(underscore.end..end)?);
     let range = start..end + domain(text.get(end..)?);
-    Some(Found { range, class, body })
+    Some(Found {
+        range,
+        class,
+        body,
+        id,
+    })
+}
+
+/// Returns the id under which records name a pseudonym, however it is written: that of a long one
+/// is its beginning.
+pub(super) fn id_of(class: &Class, body: &str) -> String {
+    let body = body
+        .chars()
+        .take(MOST_ID)
+        .map(|c| match c.to_ascii_lowercase() {
+            'o' => '0',
+            'i' | 'l' => '1',
+            other => other,
+        });
+    let mut id = class.word();
+    id.push('_');
+    id.extend(body);
+    id
 }
 
 /// Returns the class whose word ends at a place, and where it begins: the longest, as in
@@ -88,6 +113,8 @@ fn class_before(
         let before = bytes.get(..at)?;
         let (c, length) = match (before_underscore(before), before.last()) {
             (Some(length), _) => ('_', length),
+            // `\nemail_…`, in JSON that is quoted in prose.
+            (None, Some(_)) if is_json_escape(before) && class_of(&word, words).is_some() => break,
             (None, Some(byte)) if byte.is_ascii_alphanumeric() && !is_escape(before) => {
                 (char::from(*byte), 1)
             }
@@ -120,6 +147,17 @@ fn before_underscore(before: &[u8]) -> Option<usize> {
 /// Returns whether a text ends with another character in percent-encoding.
 fn is_escape(before: &[u8]) -> bool {
     matches!(before, [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+}
+
+/// Returns whether a text ends with a character in an escape of JSON.
+fn is_json_escape(before: &[u8]) -> bool {
+    let [.., sign, letter] = before else {
+        return false;
+    };
+    if let [.., b'\\', b'u', a, b, c, d] = before {
+        return [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit());
+    }
+    *sign == b'\\' && b"nrtbf".contains(letter)
 }
 
 /// Returns the length of the domain of pseudonyms at the beginning of a text, with its `@`.

@@ -226,7 +226,8 @@ impl Changes {
         let shape = coverage::notification(method);
         let mut findings = Findings::default();
         let changed = guarded::towards_caller(&guard, shape, &params, &mut findings).await;
-        changed.ok().map(|changed| changed.unwrap_or(params))
+        let changed = changed.ok()?;
+        Some(changed.map_or(params, |changed| changed.text))
     }
 
     /// Returns the resources that results named to the caller.

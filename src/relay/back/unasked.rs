@@ -36,7 +36,7 @@ pub(super) async fn render(
     };
     let parsed = match &guarded {
         Ok(None) => parsed,
-        Ok(Some(changed)) => Message::parse(changed).ok()?,
+        Ok(Some(changed)) => Message::parse(&changed.text).ok()?,
         Err(_) => {
             if let Message::Request(request) = &parsed {
                 watch::answer_request(link, peer, &request.id, &request.method);

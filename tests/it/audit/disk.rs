@@ -139,3 +139,41 @@ async fn a_weir_whose_disk_is_full_at_its_start_refuses_calls() {
     assert_eq!(refused.error()["data"]["reason"], "audit");
     assert_eq!(up.count(CALL), 0);
 }
+
+#[tokio::test]
+async fn sixty_four_callers_over_a_disk_that_fills_up_and_rotation_leave_a_line_for_each_call() {
+    let up = upstream("new").await;
+    let weir = audited([&up], "rotate: { bytes: 64KiB }").start().await;
+    let (file, url) = (file_of(&weir), weir.url());
+    let callers = (0..64).map(|_| {
+        let modern = Modern::new(&url);
+        async move {
+            for _ in 0..20 {
+                modern.call("new__echo", "{}").await;
+            }
+        }
+    });
+    let fill = async {
+        for _ in 0..4 {
+            limit(&weir, Some(size(&file) + 3_000));
+            weir.wait_stderr("records cannot be written").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            limit(&weir, None);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::join!(futures::future::join_all(callers), fill);
+    weir.signal(Signal::TERM);
+    wait_stopped(&file).await;
+    let home = weir.home.path().to_owned();
+    let lines = all_lines(&home.join("audit"));
+    assert_chain(&lines);
+    verified(&home).await;
+    let ran = lines
+        .iter()
+        .filter(|line| line["upstream_status"] == "result");
+    assert_eq!(ran.count(), up.count(CALL));
+    let calls = lines.iter().filter(|line| line["method"] == CALL);
+    assert_eq!(calls.count(), 64 * 20, "refused ones too");
+    weir.ended().await;
+}

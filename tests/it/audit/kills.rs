@@ -4,10 +4,20 @@ use super::*;
 
 #[tokio::test]
 async fn a_killed_weir_leaves_a_whole_chain_and_the_next_one_goes_on() {
+    kill_again_and_again("").await;
+}
+
+#[tokio::test]
+async fn a_weir_that_is_killed_between_its_files_leaves_a_whole_chain_too() {
+    kill_again_and_again("rotate: { bytes: 64KiB }, fsync: always").await;
+}
+
+/// Kills a weir under load, and checks what the weirs after it leave.
+async fn kill_again_and_again(settings: &str) {
     let up = upstream("new").await;
-    let mut weir = audited([&up], "").start().await;
+    let mut weir = audited([&up], settings).start().await;
     let home = weir.home.path().to_owned();
-    let file = file_of(&weir);
+    let folder = home.join("audit");
     for round in 0..5 {
         let url = weir.url();
         let calls = (0..8).map(|caller| {
@@ -20,15 +30,17 @@ async fn a_killed_weir_leaves_a_whole_chain_and_the_next_one_goes_on() {
                 }
             }
         });
-        let twentieth = format!("{round}-0-20");
+        let twentieth = format!("\"{round}-0-20\"");
         tokio::select! {
             _ = futures::future::join_all(calls) => panic!("it was not killed"),
-            _ = line_of(&file, &twentieth) => {}
+            () = wait_written(&folder, &twentieth) => {}
         }
         weir.signal(Signal::KILL);
         weir = weir.restart_with(|_| {}).await;
     }
-    let lines = lines(&file);
+    weir.signal(Signal::TERM);
+    wait_stopped(&file_of(&weir)).await;
+    let lines = all_lines(&folder);
     assert_chain(&lines);
     verified(&home).await;
     let starts = lines.iter().filter(|line| line["method"] == "weir/start");
@@ -40,6 +52,20 @@ async fn a_killed_weir_leaves_a_whole_chain_and_the_next_one_goes_on() {
     let ids = lines.iter().map(|line| text(line, "request_id"));
     let ids: Vec<_> = ids.filter(|id| id.matches('-').count() == 2).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    weir.ended().await;
+}
+
+/// Waits until a text is in one of the files of a folder.
+async fn wait_written(folder: &Path, text: &str) {
+    loop {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let texts = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()));
+        if texts.flatten().any(|found| found.contains(text)) {
+            return;
+        }
+        // Another process: nothing to be woken by.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

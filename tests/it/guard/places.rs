@@ -100,6 +100,44 @@ async fn meta_completions_and_uris() {
 }
 
 #[tokio::test]
+async fn capabilities_of_a_client() {
+    let old = Upstream::named("old")
+        .tools(["t"])
+        .legacy("2025-11-25")
+        .start()
+        .await;
+    let new = Upstream::named("new").tools(["t"]).modern().start().await;
+    let weir = Weir::over([&old, &new])
+        .upstream("new", "forward_meta: true")
+        .top(&rules())
+        .start()
+        .await;
+    let planted = format!(r#"{{"elicitation":{{}},"experimental":{{"x":{{"who":"{MAIL}"}}}}}}"#);
+    let legacy = Legacy::open_with(weir.url(), "2025-11-25", &planted).await;
+    assert!(legacy.call("old__t", "{}").await.succeeded());
+    let mut modern = weir.modern();
+    modern.capabilities = planted;
+    for upstream in ["old", "new"] {
+        assert!(
+            modern
+                .call(&format!("{upstream}__t"), "{}")
+                .await
+                .succeeded()
+        );
+    }
+    assert_clean(&[MAIL], &old, &weir);
+    assert_clean(&[MAIL], &new, &weir);
+    // Others tell what they can do.
+    let able = Legacy::open_with(weir.url(), "2025-11-25", r#"{"elicitation":{}}"#).await;
+    assert!(able.call("old__t", "{}").await.succeeded());
+    let opened = old.last("initialize");
+    assert_eq!(
+        opened.value["params"]["capabilities"]["elicitation"],
+        serde_json::json!({})
+    );
+}
+
+#[tokio::test]
 async fn progress_and_log_messages_on_their_way_back() {
     let rules = "guard: { redact: { towards_caller: { EMAIL: mask } } }";
     let up = Asking::named("up").tools(["t"]).start().await;

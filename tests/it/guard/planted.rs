@@ -35,15 +35,20 @@ fn forms(value: &str) -> Vec<String> {
         escape_all("\\u", 4),
         escape_all("%", 2),
     ];
-    for offset in 0..3 {
+    forms.extend(base64_forms(&STANDARD, value));
+    forms
+}
+
+/// A value in base64 at each offset, without what depends on its neighbours.
+pub fn base64_forms(engine: &impl base64::Engine, value: &str) -> Vec<String> {
+    let form = |offset: usize| {
         let padded = format!("{}{value}", "x".repeat(offset));
-        let encoded = STANDARD.encode(padded);
-        // What depends on the neighbours is cut off.
+        let encoded = engine.encode(padded);
         let begin = [0, 2, 3][offset];
         let end = encoded.trim_end_matches('=').len() - 2;
-        forms.push(encoded[begin..end].to_owned());
-    }
-    forms
+        encoded[begin..end].to_owned()
+    };
+    (0..3).map(form).collect()
 }
 
 /// Asserts that none of the values is in bytes, in any form.

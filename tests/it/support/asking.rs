@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Router, body};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -52,7 +53,7 @@ struct Inner {
     tools: Mutex<Vec<String>>,
     sessions: Mutex<Vec<String>>,
     /// GET streams by session.
-    streams: Mutex<HashMap<String, mpsc::Sender<String>>>,
+    streams: Mutex<HashMap<String, mpsc::Sender<Bytes>>>,
     /// Modern: listen streams, by the raw id of their request.
     listens: Mutex<Vec<Listen>>,
     calls: mpsc::Sender<Call>,
@@ -64,7 +65,7 @@ struct Inner {
 struct Listen {
     id: String,
     wishes: Value,
-    out: mpsc::Sender<String>,
+    out: mpsc::Sender<Bytes>,
 }
 
 /// A request that waits for the test, with the event stream that answers it; dropped, the stream ends.
@@ -74,7 +75,7 @@ pub struct Call {
     pub session: String,
     /// Raw.
     pub id: String,
-    out: mpsc::Sender<String>,
+    out: mpsc::Sender<Bytes>,
 }
 
 impl Call {
@@ -85,7 +86,13 @@ impl Call {
 
     /// Anything on the stream.
     pub async fn write(&self, text: &str) {
-        self.out.send(text.to_owned()).await.expect("it is read");
+        self.write_bytes(text.as_bytes()).await;
+    }
+
+    /// A piece of the stream, wherever it is cut.
+    pub async fn write_bytes(&self, bytes: &[u8]) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.out.send(bytes).await.expect("it is read");
     }
 
     /// The result; the stream ends.
@@ -282,7 +289,8 @@ impl Asking {
     pub async fn tell(&self, session: &str, message: &str) {
         self.listening(session).await;
         let out = self.inner.streams.lock().unwrap()[session].clone();
-        out.send(format!("data: {message}\n\n")).await.unwrap();
+        let event = format!("data: {message}\n\n");
+        out.send(event.into()).await.unwrap();
     }
 
     /// A notification on every open listen stream that this holds for; to how many.
@@ -306,7 +314,7 @@ impl Asking {
             );
             let params = super::object(&params);
             let message = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
-            let _ = out.send(format!("data: {message}\n\n")).await;
+            let _ = out.send(format!("data: {message}\n\n").into()).await;
         }
         open.len()
     }
@@ -339,7 +347,7 @@ async fn handle(
     State(inner): State<Arc<Inner>>,
     method: Method,
     headers: HeaderMap,
-    body: body::Bytes,
+    body: Bytes,
 ) -> Response {
     let message = std::str::from_utf8(&body).ok().and_then(fields);
     let message = message.unwrap_or_default();
@@ -423,7 +431,7 @@ impl Inner {
         request: &Recorded,
         session: String,
         id: String,
-        out: mpsc::Sender<String>,
+        out: mpsc::Sender<Bytes>,
     ) {
         let call = Call {
             request: request.clone(),
@@ -439,7 +447,7 @@ impl Inner {
         &self,
         request: &Recorded,
         id: &str,
-        out: &mpsc::Sender<String>,
+        out: &mpsc::Sender<Bytes>,
     ) -> Option<Result<String, String>> {
         let (modern, can) = (self.about.modern, &self.about.capabilities);
         let stamps = match modern {
@@ -491,7 +499,7 @@ impl Inner {
         Some(Ok(result))
     }
 
-    fn listen(&self, request: &Recorded, id: &str, out: &mpsc::Sender<String>) {
+    fn listen(&self, request: &Recorded, id: &str, out: &mpsc::Sender<Bytes>) {
         let mut wishes = request.value["params"]["notifications"].clone();
         // What it does not know it does not acknowledge.
         if let Some(uris) = wishes["resourceSubscriptions"].as_array_mut() {
@@ -505,7 +513,8 @@ impl Inner {
         let acknowledged = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"notifications":{wishes},"_meta":{meta}}}}}"#
         );
-        out.try_send(format!("data: {acknowledged}\n\n")).unwrap();
+        let event = format!("data: {acknowledged}\n\n");
+        out.try_send(event.into()).unwrap();
         let (id, out) = (id.to_owned(), out.clone());
         self.listens
             .lock()
@@ -514,8 +523,8 @@ impl Inner {
     }
 }
 
-fn events() -> (mpsc::Sender<String>, Response) {
-    let (out, events) = mpsc::channel::<String>(64);
+fn events() -> (mpsc::Sender<Bytes>, Response) {
+    let (out, events) = mpsc::channel::<Bytes>(64);
     let events = futures::stream::unfold(events, |mut events| async {
         let next = events.recv().await?;
         Some((Ok::<_, Infallible>(next), events))
