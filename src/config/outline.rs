@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
+
 use super::error::ConfigErrors;
 use super::validate::{ParsedFile, validate};
 use super::{Config, raw, source};
@@ -19,80 +21,94 @@ const STAND_IN_PROGRAM: &str = "program";
 /// Everything that is wrong, with its place.
 pub fn parse_outline(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
     let mut problems = Vec::new();
-    let (mut raw, source) = source::read::<raw::File>(text, file, 0, &mut problems);
-    strip_file(&mut raw);
+    let (raw, source) = source::read::<raw::File>(text, file, 0, &mut problems);
+    let raw = outline_file(raw);
     validate(ParsedFile { raw, source }, Vec::new(), &|_| None, problems)
 }
 
-/// Removes what is looked up outside of the text.
-fn strip_file(raw: &mut raw::File) {
-    let listen = raw.listen.take().unwrap_or_default();
-    raw.listen = Some(raw::Listen {
-        page_size: listen.page_size,
-        ..raw::Listen::default()
-    });
-    raw.admin = None;
-    raw.state = None;
-    raw.sealing_key = None;
-    raw.sealing_keys = None;
-    raw.instance = None;
-    raw.limits = None;
-    raw.policy = None;
-    raw.guard = None;
-    raw.audit = None;
-    raw.server = None;
-    if let Some(defaults) = &mut raw.defaults {
-        defaults.drift = None;
-        defaults.inherit_env = None;
-    }
-    let upstreams = [&mut raw.upstreams, &mut raw.mcp_servers];
-    for upstream in upstreams
-        .into_iter()
-        .flatten()
-        .flat_map(|all| all.values_mut())
-    {
-        strip_upstream(upstream);
+/// Returns the settings that decide names, and no others: a new one is left out until it is named
+/// here, so that it looks up nothing.
+fn outline_file(raw: raw::File) -> raw::File {
+    let outline = |upstreams: IndexMap<String, raw::Upstream>| {
+        let upstreams = upstreams.into_iter();
+        let upstreams = upstreams.map(|(name, upstream)| (name, outline_upstream(upstream)));
+        upstreams.collect()
+    };
+    raw::File {
+        version: raw.version,
+        listen: Some(raw::Listen {
+            page_size: raw.listen.and_then(|listen| listen.page_size),
+            ..raw::Listen::default()
+        }),
+        naming: raw.naming,
+        defaults: raw.defaults.map(|defaults| raw::Defaults {
+            resync: defaults.resync,
+            stale: defaults.stale,
+            timeouts: defaults.timeouts,
+            limits: defaults.limits,
+            retry: defaults.retry,
+            instructions: defaults.instructions,
+            ..raw::Defaults::default()
+        }),
+        upstreams: raw.upstreams.map(outline),
+        mcp_servers: raw.mcp_servers.map(outline),
+        ..raw::File::default()
     }
 }
 
-fn strip_upstream(raw: &mut raw::Upstream) {
+fn outline_upstream(raw: raw::Upstream) -> raw::Upstream {
     let has_variable = |text: &str| text.contains("${");
-    let gateway = format!("{:?}{:?}", raw.gateway, raw.runtime);
-    if has_variable(&gateway) {
-        raw.gateway = None;
-        raw.runtime = None;
-        // It would ask for a region.
-        raw.connector = None;
-        raw.url = Some(STAND_IN_URL.to_owned());
+    let mut outline = raw::Upstream {
+        url: raw.url.map(|url| match has_variable(&url) {
+            true => STAND_IN_URL.to_owned(),
+            false => url,
+        }),
+        command: raw.command.map(|_| STAND_IN_PROGRAM.to_owned()),
+        transport: raw.transport,
+        namespace: raw.namespace,
+        names: raw.names,
+        tools: raw.tools.map(outline_tools),
+        read_only: raw.read_only,
+        resync: raw.resync,
+        stale: raw.stale,
+        timeouts: raw.timeouts,
+        limits: raw.limits,
+        retry: raw.retry,
+        instructions: raw.instructions,
+        disabled: raw.disabled,
+        ..raw::Upstream::default()
+    };
+    match has_variable(&format!("{:?}{:?}", raw.gateway, raw.runtime)) {
+        // A connector would ask for the region.
+        true => outline.url = Some(STAND_IN_URL.to_owned()),
+        false => {
+            outline.connector = raw.connector;
+            outline.gateway = raw.gateway;
+            outline.runtime = raw.runtime;
+        }
     }
-    if let Some(url) = &mut raw.url
-        && has_variable(url)
-    {
-        STAND_IN_URL.clone_into(url);
-    }
-    if let Some(command) = &mut raw.command {
-        STAND_IN_PROGRAM.clone_into(command);
-    }
-    raw.args = None;
-    raw.env = None;
-    raw.inherit_env = None;
-    raw.cwd = None;
-    raw.hide_secrets = None;
-    raw.user = None;
-    raw.socket = None;
-    raw.tls = None;
-    raw.auth = None;
-    raw.listing_auth = None;
-    raw.headers = None;
-    raw.allow_plain_http = raw.url.is_some().then_some(true);
-    raw.drift = None;
-    raw.guard = None;
-    let tools = raw
-        .tools
-        .as_mut()
-        .and_then(|tools| tools.overrides.as_mut());
-    for change in tools.into_iter().flat_map(|tools| tools.values_mut()) {
-        change.guard = None;
+    outline.allow_plain_http = outline.url.is_some().then_some(true);
+    outline
+}
+
+fn outline_tools(raw: raw::Tools) -> raw::Tools {
+    let outline = |(name, change): (String, raw::Override)| {
+        let change = raw::Override {
+            name: change.name,
+            description: change.description,
+            hide_args: change.hide_args,
+            set_args: change.set_args,
+            annotations: change.annotations,
+            ..raw::Override::default()
+        };
+        (name, change)
+    };
+    raw::Tools {
+        allow: raw.allow,
+        deny: raw.deny,
+        overrides: raw
+            .overrides
+            .map(|all| all.into_iter().map(outline).collect()),
     }
 }
 
