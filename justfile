@@ -63,6 +63,10 @@ page *arguments: build
 aws *arguments: build
     tests/aws/run --weir {{weir}} {{arguments}}
 
+# Spans and log records, decoded by OpenTelemetry; figures, asked of Prometheus
+telemetry *arguments: build
+    tests/telemetry/run --weir {{weir}} {{arguments}}
+
 # Tokens from a certified OpenID provider
 oauth *arguments: build
     tests/oauth/run --weir {{weir}} {{arguments}}

@@ -35,7 +35,8 @@ use weir::protocol::era::Era;
 use weir::protocol::hops::Onward;
 use weir::protocol::message::Message;
 use weir::protocol::trace::Trace;
-use weir::record::{Record, RecordedData};
+use weir::record::{Record, RecordedData, RequestOrigin};
+use weir::telemetry::{LogKinds, Pipeline, Sampler, names};
 
 #[path = "../src/authentication/jwt/tests/signing.rs"]
 mod signing;
@@ -97,8 +98,9 @@ fn record_a_call_in_the_file(bencher: Bencher<'_, '_>) {
         hash: vec![7; 32],
         signer: AuditSigner::from_pem(&key).expect("a key"),
     };
-    let log =
-        runtime.block_on(async { AuditLog::start(&settings, keys, "weir-1").expect("a log") });
+    let log = runtime.block_on(async {
+        AuditLog::start(&settings, keys, "weir-1", &Arc::default()).expect("a log")
+    });
     let metrics = Metrics::new();
     let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
     let (trace, original) = (Trace::new(), Arc::from("query_orders"));
@@ -132,6 +134,64 @@ fn recorded(sent: &str) -> RecordedData<'_> {
         unrestored: None,
         guard: None,
     }
+}
+
+/// Records a call with the span of the request and that of an attempt, as they are encoded and wait.
+/// Sending them, 512 at once, is not in it.
+#[divan::bench(args = ["off", "not recorded", "recorded"])]
+fn trace_a_call(bencher: Bencher<'_, '_>, which: &str) {
+    let metrics = Metrics::new();
+    let upstream = metrics.upstream(&UpstreamId::parse("erp").expect("a legal key"));
+    let sampler = Sampler {
+        follows_parent: true,
+        ratio: if which == "recorded" { 1.0 } else { 0.0 },
+    };
+    let pipeline = Pipeline::new(
+        Some(sampler),
+        LogKinds::default(),
+        [("service.name", "weir")],
+    );
+    let is_on = which != "off";
+    metrics
+        .tracer()
+        .replace(is_on.then(|| Arc::clone(&pipeline)));
+    let (trace, original) = (Trace::new(), Arc::from("query_orders"));
+    let text = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"erp__query_orders","arguments":{"customer":"4711","since":"2026-01-01","limit":20}}}"#;
+    let Ok(Message::Request(request)) = Message::parse(text) else {
+        return;
+    };
+    bencher.bench_local(|| {
+        let mut record = Record::open(&metrics, Caller::anonymous(), "tools/call", &trace);
+        record.begin_span(black_box(&request), RequestOrigin::http(None, None));
+        record.set_scope(Era::Modern, 7);
+        record.set_destination(&upstream, "tools/call", Some("erp__query_orders"));
+        record.set_original(&original);
+        let client = record.place().and_then(|place| {
+            let mut span = place.client("tools/call query_orders")?;
+            span.set(names::METHOD, "tools/call");
+            span.set(names::TOOL, "query_orders");
+            span.set(names::UPSTREAM, "erp");
+            span.set(names::CONNECTOR, "on_prem");
+            span.set(names::TRANSPORT, "tcp");
+            span.set(names::NETWORK_PROTOCOL, "http");
+            span.set(names::SERVER_ADDRESS, "127.0.0.1");
+            span.set(names::ATTEMPT, 1);
+            Some(span)
+        });
+        let onward = record
+            .place()
+            .and_then(|place| place.onward(&trace, client.as_ref()));
+        record.note_sent();
+        record.note_answer("result");
+        record.succeed();
+        record.set_result(recorded(black_box(
+            r#"{"content":[{"type":"text","text":"no orders"}]}"#,
+        )));
+        drop((client, record));
+        // What the exporter does, but for sending it.
+        drop(pipeline.spans.take_full());
+        onward
+    });
 }
 
 /// Measures giving an id to a request without one, and writing it twice.

@@ -39,6 +39,7 @@ use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
 pub use access::AdminAccess;
+pub use metrics::export_metrics;
 pub(crate) use records::{RecordsAnswer, find_records};
 pub(crate) use reloads::reload;
 pub use state::AdminState;

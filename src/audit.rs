@@ -15,6 +15,7 @@
 
 mod chain;
 mod checkpoint;
+mod copies;
 mod event;
 mod file;
 mod line;

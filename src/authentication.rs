@@ -58,6 +58,20 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
+    /// Returns how many look-ups of tokens found a verdict, and how many did not; `None` where callers
+    /// bring no tokens.
+    #[must_use]
+    pub fn token_lookups(&self) -> Option<(u64, u64)> {
+        self.jwt.as_ref().map(JwtAuthenticator::lookups)
+    }
+
+    /// Returns how many look-ups of issuers' keys found some, and how many did not; `None` where none
+    /// are fetched.
+    #[must_use]
+    pub fn key_lookups(&self) -> Option<(u64, u64)> {
+        self.jwt.as_ref()?.key_lookups()
+    }
+
     /// Makes the authenticator of these settings. Reads their files, and connects to nothing.
     ///
     /// # Errors

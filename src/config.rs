@@ -29,6 +29,7 @@ mod secrets;
 mod server;
 mod source;
 mod stream;
+mod telemetry;
 mod tool_rules;
 mod units;
 mod validate;
@@ -70,7 +71,9 @@ pub use listen_auth::{
     ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
 pub use listen_tls::ListenTls;
-pub use load::{ConfigFiles, TextDigest, api_keys_file, load, parse, paths, process_env};
+pub use load::{
+    ConfigFiles, TextDigest, api_keys_file, is_standard_variable, load, parse, paths, process_env,
+};
 pub use namespaces::AmbiguousNamespaces;
 pub use outline::parse_outline;
 pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
@@ -86,6 +89,7 @@ pub use schema::{schema, schema_text};
 pub use secrets::{ExpandError, MAX_SECRET, SecretRefError};
 pub use server::{Instructions, ServerIdentity};
 pub use stream::is_stream;
+pub use telemetry::{OtlpEndpoint, Telemetry, TelemetryRule};
 pub use tool_rules::{CallTimeout, ToolOverride, ToolRules};
 pub use units::UnitError;
 pub(crate) use units::duration as parse_duration;
@@ -125,6 +129,8 @@ pub struct Config {
     pub guard: Arc<GuardSettings>,
     /// The record file; `None` if there is none.
     pub audit: Option<AuditSettings>,
+    /// Where spans and log records go; `None` if nowhere.
+    pub telemetry: Option<Arc<Telemetry>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.

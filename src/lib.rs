@@ -1,7 +1,7 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`document`], [`json`], [`latest`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
-//! [`catalog`] (decisions, no IO) → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`upstream`], [`connector`] (outward) → [`live`] (moving
+//! Layers only look down: [`document`], [`json`], [`latest`], [`lookups`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
+//! [`catalog`] (decisions, no IO) → [`telemetry`] → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`exporter`], [`upstream`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`page`] → [`server`] → [`import`] → [`cli`].
 
 #![forbid(unsafe_code)]
@@ -21,6 +21,7 @@ pub mod connector;
 pub mod credentials;
 pub mod document;
 pub mod durable;
+pub mod exporter;
 pub mod files;
 pub mod front;
 pub mod guard;
@@ -30,6 +31,7 @@ pub mod large;
 pub mod latest;
 pub mod limits;
 pub mod live;
+pub mod lookups;
 pub mod memory;
 pub mod metrics;
 pub mod name;
@@ -47,6 +49,7 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod sigv4;
+pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 

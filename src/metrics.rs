@@ -7,6 +7,8 @@
 //! Labels come from the config and from the catalog, never from a caller. A tool gets its own series
 //! when it is first called, at most [`TOOLS`] in the process; later ones are counted as the tool `other`.
 
+mod blame;
+mod callers;
 mod counter;
 mod guarded;
 mod limited;
@@ -15,6 +17,7 @@ mod observed;
 mod process;
 mod series;
 mod text;
+mod writer;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -23,10 +26,16 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 
+use crate::caller::Caller;
+use crate::metrics::blame::BLAMES;
+use crate::metrics::callers::CallerCounters;
 use crate::metrics::counter::{Counter, GuardCounter};
 use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
+use crate::telemetry::Tracer;
 
+pub(crate) use blame::blame_text;
+pub(crate) use callers::caller_label;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use process::resident_bytes;
@@ -34,7 +43,7 @@ pub(crate) use series::Series;
 pub use series::{Ending, UpstreamMetrics};
 pub use text::MetricsFormat;
 
-/// Most tools with their own series. One takes up to 15 lines of an answer: some 700 KiB in total.
+/// Most tools with their own series. One takes up to 40 lines of an answer: some 2 MiB in total.
 pub const TOOLS: usize = 500;
 
 /// The metrics of one weir. Created once, and passed on.
@@ -53,6 +62,7 @@ pub struct Metrics {
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
     limited: Mutex<Vec<Arc<LimitCounter>>>,
     guarded: Mutex<Vec<Arc<GuardCounter>>>,
+    callers: CallerCounters,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
@@ -62,13 +72,9 @@ pub struct Metrics {
     /// Answers by HTTP status, from 100 on.
     responses: Box<[Counter]>,
     started: SystemTime,
+    /// Where spans go.
+    tracer: Arc<Tracer>,
 }
-
-const BLAMES: [(Blame, &str); 3] = [
-    (Blame::Caller, "caller"),
-    (Blame::Upstream, "upstream"),
-    (Blame::Weir, "weir"),
-];
 
 /// The words for decisions of policy, as records have them.
 const DECISIONS: [&str; 3] = ["allow", "deny", "would_deny"];
@@ -142,12 +148,14 @@ impl Metrics {
             upstreams: Mutex::default(),
             limited: Mutex::default(),
             guarded: Mutex::default(),
+            callers: CallerCounters::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),
             publications: Counter::default(),
             responses: (100..600).map(|_| Counter::default()).collect(),
             started: SystemTime::now(),
+            tracer: Arc::default(),
         })
     }
 
@@ -179,6 +187,7 @@ impl Metrics {
         let new = Arc::new(UpstreamMetrics::new(
             id.clone(),
             Arc::clone(&self.tools_left),
+            Arc::clone(&self.tracer),
         ));
         upstreams.push(Arc::clone(&new));
         new
@@ -224,18 +233,20 @@ impl Metrics {
         }
     }
 
+    /// Counts a request that is over, by its caller.
+    pub(crate) fn count_caller(&self, caller: &Caller, ending: Ending, blame: Option<Blame>) {
+        self.callers.count(caller, ending, blame);
+    }
+
+    /// Returns where spans go.
+    #[must_use]
+    pub fn tracer(&self) -> &Arc<Tracer> {
+        &self.tracer
+    }
+
     /// Counts a snapshot that replaced another.
     pub fn published(&self) {
         self.publications.add(1);
-    }
-}
-
-/// Returns the word for a blame in metrics and in the log.
-pub(crate) fn blame_text(blame: Blame) -> &'static str {
-    match blame {
-        Blame::Caller => "caller",
-        Blame::Upstream => "upstream",
-        Blame::Weir => "weir",
     }
 }
 

@@ -3,10 +3,13 @@
 //! A [`Record`] is a drop guard. It is opened when a message is known to be a request, and written
 //! when it is dropped. So every request leaves a record, even if its connection breaks or its task
 //! is cancelled. It is written to the metrics and, if that is enabled, to the log (target
-//! `weir::calls`), and to the record file where there is one (`audit`).
+//! `weir::calls`), to the record file where there is one (`audit`), and to the span that telemetry
+//! has of the request (`telemetry`), which begins and ends with it.
 
 mod audited;
 mod data;
+mod spans;
+mod traced;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::audit::AuditLog;
 use crate::caller::Caller;
 use crate::guard::Findings;
+use crate::json::Object;
 use crate::metrics::{self, Ending, Metrics, Series, blame_text};
 use crate::policy::Decision;
 use crate::printable;
@@ -23,8 +27,13 @@ use crate::protocol::error::{Blame, Fault};
 use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
+use crate::telemetry::RequestTrace;
 use audited::{AuditedRequest, Ended};
 pub use data::RecordedData;
+use traced::{TracedRequest, blame_of_code};
+
+pub use traced::RequestOrigin;
+pub(crate) use traced::{fail_with, is_tool_error};
 
 /// At most this many characters of an unknown method are kept.
 const LONGEST_METHOD: usize = 100;
@@ -47,6 +56,30 @@ pub struct Record {
     is_logged: bool,
     /// The part that only the record file needs; `None` if there is none.
     audited: Option<Box<AuditedRequest>>,
+    /// The part that only telemetry needs; `None` if there is none.
+    traced: Option<Box<TracedRequest>>,
+    /// The time that the upstream took.
+    upstream_time: UpstreamTime,
+    /// The party to blame for an error of the upstream, by its code.
+    code_blame: Option<Blame>,
+}
+
+/// How long an upstream took, over all attempts.
+#[derive(Debug, Default)]
+struct UpstreamTime {
+    /// When the attempt under way was sent.
+    sent: Option<Instant>,
+    spent: Duration,
+    /// There is an answer.
+    is_answered: bool,
+}
+
+impl UpstreamTime {
+    fn stop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.spent += sent.elapsed();
+        }
+    }
 }
 
 /// The upstream that a request goes to.
@@ -54,7 +87,7 @@ pub struct Record {
 struct Destination {
     upstream: Arc<metrics::UpstreamMetrics>,
     series: Arc<Series>,
-    /// The exposed name of the tool, if the request is logged.
+    /// The exposed name of the tool, if the request is logged or traced.
     tool: Option<Box<str>>,
 }
 
@@ -79,6 +112,9 @@ impl Record {
             findings: None,
             is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
             audited: None,
+            traced: None,
+            upstream_time: UpstreamTime::default(),
+            code_blame: None,
         }
     }
 
@@ -133,10 +169,14 @@ impl Record {
         method: &'static str,
         tool: Option<&str>,
     ) {
+        if let Some(traced) = &mut self.traced {
+            traced.set_destination(upstream.id().as_str(), method, tool);
+        }
+        let is_kept = self.is_logged || self.traced.is_some();
         self.destination = Some(Destination {
             upstream: Arc::clone(upstream),
             series: upstream.series(method, tool),
-            tool: tool.filter(|_| self.is_logged).map(Box::from),
+            tool: tool.filter(|_| is_kept).map(Box::from),
         });
     }
 
@@ -179,6 +219,9 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.set_era(era);
         }
+        if let Some(traced) = &mut self.traced {
+            traced.set_era(era);
+        }
     }
 
     /// Notes the era of the caller, and the snapshot that decides.
@@ -186,12 +229,23 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.set_scope(era, generation);
         }
+        if let Some(traced) = &mut self.traced {
+            traced.set_era(era);
+            traced.set_generation(generation);
+        }
     }
 
     /// Notes the session, by a name that opens none.
     pub fn set_session(&mut self, name: impl FnOnce() -> String) {
+        if self.audited.is_none() && self.traced.is_none() {
+            return;
+        }
+        let name = name();
+        if let Some(traced) = &mut self.traced {
+            traced.set_session(&name);
+        }
         if let Some(audited) = &mut self.audited {
-            audited.set_session(name());
+            audited.set_session(name);
         }
     }
 
@@ -218,8 +272,24 @@ impl Record {
 
     /// Notes the result as the caller gets it.
     pub fn set_result(&mut self, result: RecordedData<'_>) {
+        if self.audited.is_none() && self.traced.is_none() {
+            return;
+        }
+        let is_tool_error = is_tool_error(result.sent);
         if let Some(audited) = &mut self.audited {
-            audited.set_result(result);
+            audited.set_result(result, is_tool_error);
+        }
+        if let Some(traced) = self.traced.as_mut().filter(|_| is_tool_error) {
+            traced.note_tool_error(&self.method);
+        }
+    }
+
+    /// Notes the error of an upstream as the caller gets it: a JSON-RPC error, as JSON text.
+    pub fn set_error(&mut self, error: &str) {
+        let error = Object::parse(error).unwrap_or_default();
+        self.code_blame = Some(blame_of_code(error.get("code")));
+        if let Some(traced) = &mut self.traced {
+            traced.set_error(&error);
         }
     }
 
@@ -232,9 +302,7 @@ impl Record {
 
     /// Notes that the request is sent to its upstream now.
     pub fn note_sent(&mut self) {
-        if let Some(audited) = &mut self.audited {
-            audited.send();
-        }
+        self.upstream_time.sent.get_or_insert_with(Instant::now);
     }
 
     /// Notes the answer of the upstream: `result`, `error`, or why there is none.
@@ -242,6 +310,8 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.answered(status);
         }
+        self.upstream_time.stop();
+        self.upstream_time.is_answered = matches!(status, "result" | "error");
     }
 
     /// Counts bytes that are sent to the caller.
@@ -270,6 +340,9 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.note_fault(fault);
         }
+        if let Some(traced) = &mut self.traced {
+            traced.note_fault(fault);
+        }
         self.metrics.refused(fault);
     }
 }
@@ -281,37 +354,65 @@ impl Drop for Record {
         }
         let ending = self.ending.unwrap_or(Ending::Cancelled);
         let took = self.started.elapsed();
+        self.upstream_time.stop();
+        let added = took.saturating_sub(self.upstream_time.spent);
         if let Some(decision) = &self.decision {
             self.metrics.count_decision(decision.as_str());
         }
         if let Some(destination) = &self.destination {
             destination.series.record(ending, took);
+            if self.upstream_time.is_answered {
+                destination.series.record_added(added);
+            }
         }
-        if let Some(audited) = self.audited.take() {
-            let upstream = self
-                .destination
-                .as_ref()
-                .map(|to| to.upstream.id().as_str());
-            audited.write(&Ended {
-                request_id: self.trace.request_id(),
-                trace_id: self.trace.trace_id(),
-                caller: &self.caller,
-                method: &self.method,
-                upstream,
-                decision: self.decision.as_deref(),
-                findings: self.findings.as_deref(),
-                ending,
-                blame: self.blame,
-                took,
-            });
-        }
+        self.count_blame(ending);
         if self.is_logged {
             self.log(ending, took);
+        }
+        let (audited, traced) = (self.audited.take(), self.traced.take());
+        if audited.is_none() && traced.is_none() {
+            return;
+        }
+        let place = traced.as_ref().map(|traced| traced.place());
+        let trace_id = place.and_then(RequestTrace::trace_text);
+        let destination = self.destination.as_ref();
+        let ended = Ended {
+            request_id: self.trace.request_id(),
+            trace_id: trace_id.as_deref().or(self.trace.trace_id()),
+            caller: &self.caller,
+            method: &self.method,
+            upstream: destination.map(|to| to.upstream.id().as_str()),
+            decision: self.decision.as_deref(),
+            findings: self.findings.as_deref(),
+            ending,
+            blame: self.blame,
+            took,
+            added,
+        };
+        if let Some(mut traced) = traced {
+            traced.finish(&ended, destination.and_then(|to| to.tool.as_deref()));
+        }
+        if let Some(audited) = audited {
+            audited.write(&ended);
         }
     }
 }
 
 impl Record {
+    /// Counts by who has to act, if the request did not end well, and by its caller.
+    fn count_blame(&self, ending: Ending) {
+        let blame = match ending {
+            Ending::Ok | Ending::Cancelled => None,
+            Ending::Error | Ending::Failed => {
+                Some(self.blame.or(self.code_blame).unwrap_or(Blame::Upstream))
+            }
+        };
+        if let (Some(destination), Some(blame)) = (&self.destination, blame) {
+            destination.series.record_blame(blame);
+        }
+        self.metrics.count_caller(&self.caller, ending, blame);
+    }
+
     fn log(&self, ending: Ending, took: Duration) {
         let destination = self.destination.as_ref();
         let decision = self.decision.as_deref();
@@ -332,7 +433,7 @@ impl Record {
             policy_errors,
             ms = took.as_secs_f64() * 1000.0,
             request_id = self.trace.request_id(),
-            trace_id = self.trace.trace_id(),
+            trace_id = self.trace_id().as_deref(),
             "call"
         );
     }
@@ -389,6 +490,62 @@ mod tests {
                 calls("failed"),
                 calls("cancelled"),
                 "weir_errors_total{blame=\"caller\"} 1".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_is_counted_by_who_has_to_act() {
+        let metrics = Metrics::new();
+        let upstream = metrics.upstream(&UpstreamId::parse("erp").unwrap());
+        let endings: [fn(&mut Record); 5] = [
+            |record| {
+                record.refuse(None);
+                record.set_error(r#"{"code":-32602,"message":"no such order"}"#);
+            },
+            |record| {
+                record.refuse(None);
+                record.set_error(r#"{"code":-32000,"message":"out of paper"}"#);
+            },
+            |record| {
+                record.refuse(Some(Blame::Weir));
+                record.set_error(r#"{"code":-32602,"message":""}"#);
+            },
+            |record| record.fail(&Fault::ShuttingDown),
+            |_| {},
+        ];
+        for end in endings {
+            let mut record = record(&metrics);
+            record.set_destination(&upstream, method::TOOLS_CALL, Some("erp__a"));
+            record.note_sent();
+            record.note_answer("error");
+            end(&mut record);
+        }
+        let errors = |blame: &str, count: u32| {
+            format!(
+                "weir_call_errors_total{{upstream=\"erp\",method=\"tools/call\",tool=\"erp__a\",blame=\"{blame}\"}} {count}"
+            )
+        };
+        let callers = |outcome: &str, blame: &str| {
+            format!(
+                "weir_caller_calls_total{{caller=\"anonymous\",outcome=\"{outcome}\",blame=\"{blame}\"}} 1"
+            )
+        };
+        assert_eq!(
+            counted(
+                &metrics,
+                &["weir_call_errors_total", "weir_caller_calls_total", "weir_call_added_seconds_count"]
+            ),
+            [
+                errors("caller", 1),
+                errors("upstream", 1),
+                errors("weir", 2),
+                "weir_call_added_seconds_count{upstream=\"erp\",method=\"tools/call\",tool=\"erp__a\"} 5".to_owned(),
+                callers("error", "caller"),
+                callers("error", "upstream"),
+                callers("error", "weir"),
+                callers("failed", "weir"),
+                callers("cancelled", ""),
             ]
         );
     }

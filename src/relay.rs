@@ -62,6 +62,7 @@ pub async fn answer(
     mut record: Record,
 ) -> Result<Reply, Fault> {
     record.set_scope(scope.era(), scope.snapshot.generation);
+    record.set_version(scope.version);
     match source(scope, request, &mut record).await {
         Ok(source) => Ok(Reply::new(source, record)),
         Err(fault) => {

@@ -8,6 +8,7 @@ mod context;
 mod core;
 mod data_guard;
 mod error;
+mod export;
 mod front_tls;
 mod memory_watch;
 mod options;
@@ -106,7 +107,8 @@ impl Bound {
             front: (listener, address),
             admin,
         } = self;
-        let mut core = Core::start(Arc::clone(&config), options).await?;
+        let exporting = options.clone().exporting();
+        let mut core = Core::start(Arc::clone(&config), &exporting).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
         let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
         let authentication = core.authentication.start(&config.listen, trust)?;

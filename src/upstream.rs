@@ -26,6 +26,7 @@ pub mod reaper;
 mod request;
 pub mod rounds;
 pub mod sessions;
+pub mod spans;
 pub mod status;
 pub mod stdio;
 pub mod subscriptions;

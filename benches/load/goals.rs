@@ -51,6 +51,7 @@ fn of_point(point: Point, weir: &Summary, subjects: &BTreeMap<Kind, Summary>) ->
             if route {
                 goals.extend(against_route(point, weir));
             }
+            goals.extend(of_spans(weir, subjects));
             if direct && !point.modern {
                 let what = "p99 added, 32 callers";
                 goals.push(at_most(what, weir.p99_added_us, 1500.0, "≤ 1.5 ms"));
@@ -78,6 +79,21 @@ fn of_point(point: Point, weir: &Summary, subjects: &BTreeMap<Kind, Summary>) ->
         )],
         _ => Vec::new(),
     }
+}
+
+/// The cost of spans beside a weir without.
+fn of_spans(weir: &Summary, subjects: &BTreeMap<Kind, Summary>) -> Vec<Goal> {
+    let limits = [
+        (Kind::Sampled, 1.05, "≤ 1.05 × weir"),
+        (Kind::Traced, 1.15, "≤ 1.15 × weir"),
+    ];
+    let found = limits.into_iter().filter_map(|(kind, limit, text)| {
+        let ratio = subjects.get(&kind)?.cpu_us / weir.cpu_us;
+        let what = format!("CPU per call, {}", report::name(kind));
+        let measured = format!("{} × weir", number(ratio, 2));
+        Some(Goal(what, measured, text, ratio <= limit))
+    });
+    found.collect()
 }
 
 fn against_route(point: Point, weir: &Summary) -> [Goal; 2] {

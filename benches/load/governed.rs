@@ -46,7 +46,15 @@ pub(crate) fn credentials(kind: Kind, folder: &Path) -> Rc<[String]> {
     let file = match kind {
         Kind::Keys => "keys.txt",
         Kind::Tokens | Kind::Classes | Kind::Arguments => "tokens.txt",
-        Kind::Direct | Kind::Forward | Kind::Route | Kind::Weir | Kind::Saas | Kind::Sigv4 => {
+        Kind::Direct
+        | Kind::Forward
+        | Kind::Route
+        | Kind::Weir
+        | Kind::Saas
+        | Kind::Sigv4
+        | Kind::Sampled
+        | Kind::Traced
+        | Kind::Unheard => {
             return Rc::default();
         }
     };
@@ -62,9 +70,15 @@ pub(crate) fn config(kind: Kind) -> (&'static str, &'static str) {
         Kind::Tokens => (TOKENS, ""),
         Kind::Classes => (TOKENS, "policy: { files: [classes.cedar] }\n"),
         Kind::Arguments => (TOKENS, "policy: { files: [arguments.cedar] }\n"),
-        Kind::Direct | Kind::Forward | Kind::Route | Kind::Weir | Kind::Saas | Kind::Sigv4 => {
-            ("", "")
-        }
+        Kind::Direct
+        | Kind::Forward
+        | Kind::Route
+        | Kind::Weir
+        | Kind::Saas
+        | Kind::Sigv4
+        | Kind::Sampled
+        | Kind::Traced
+        | Kind::Unheard => ("", ""),
     }
 }
 

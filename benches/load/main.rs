@@ -6,6 +6,7 @@
 //! cargo bench --bench load -- --only call,list --json figures.json
 //! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
 //! cargo bench --bench load -- --only governed    # API keys, tokens, policies: calls and lists beside a weir without
+//! cargo bench --bench load -- --only traced      # spans of none, a tenth, all calls; nobody who takes them
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
@@ -298,6 +299,7 @@ async fn measure_parts(
             Part::Streams => streams::run(run_files, plan, results).await?,
             Part::Login => parts::login(run_files, plan, results).await?,
             Part::Governed => governed::run(run_files, plan, results).await?,
+            Part::Traced => parts::traced(run_files, plan, results).await?,
             Part::Leaks => leaks::run(run_files, plan, results).await?,
             Part::Merge => scale::run(run_files, plan, results).await?,
         }

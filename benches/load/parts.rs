@@ -37,6 +37,8 @@ pub(crate) enum Part {
     Login,
     /// tools/call and tools/list with API keys, tokens and policies
     Governed,
+    /// tools/call with spans: of none, of a tenth, of all calls, and with nobody who takes them
+    Traced,
     /// 100,000 calls that end in every way there is, and what is left of them (weir only)
     Leaks,
     /// 1,000 upstreams with 100 tools each: start, memory, changes, lists under resyncs (weir only)
@@ -154,6 +156,34 @@ pub(crate) async fn login(
         measure_at(point, &setup, plan, results).await;
     }
     remember("login", &setup, results);
+    setup.stop().await;
+    Ok(())
+}
+
+/// Measures the cost of spans.
+pub(crate) async fn traced(
+    run_files: &RunFiles,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    let kinds = [
+        Kind::Route,
+        Kind::Weir,
+        Kind::Sampled,
+        Kind::Traced,
+        Kind::Unheard,
+    ];
+    let setup = Setup::start(run_files, plan.shape.clone(), &kinds).await?;
+    for callers in [1, 32] {
+        let point = Point {
+            work: Work::Call,
+            modern: false,
+            callers,
+            text: measure::TEXT_BYTES,
+        };
+        measure_at(point, &setup, plan, results).await;
+    }
+    remember("traced", &setup, results);
     setup.stop().await;
     Ok(())
 }

@@ -53,6 +53,9 @@ pub(crate) fn name(kind: Kind) -> &'static str {
         Kind::Tokens => "weir, tokens",
         Kind::Classes => "weir, tokens, policies",
         Kind::Arguments => "weir, tokens, policies on arguments",
+        Kind::Sampled => "weir, spans of a tenth",
+        Kind::Traced => "weir, spans",
+        Kind::Unheard => "weir, spans that nobody takes",
     }
 }
 

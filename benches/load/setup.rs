@@ -43,6 +43,12 @@ pub(crate) enum Kind {
     Classes,
     /// The same, under policies that read the arguments of the tools that are called
     Arguments,
+    /// weir, which records a tenth of the calls as spans
+    Sampled,
+    /// weir, which records every call as spans
+    Traced,
+    /// The same, and nobody takes the spans
+    Unheard,
 }
 
 impl Kind {
@@ -63,8 +69,32 @@ impl Kind {
             | Self::Keys
             | Self::Tokens
             | Self::Classes
-            | Self::Arguments => "connector: on_prem",
+            | Self::Arguments
+            | Self::Sampled
+            | Self::Traced
+            | Self::Unheard => "connector: on_prem",
         }
+    }
+
+    /// The keys of weir's config for spans, which go to this port.
+    fn telemetry_keys(self, port: u16) -> String {
+        let (port, sample) = match self {
+            Self::Sampled => (port, "0.1"),
+            Self::Traced => (port, "1"),
+            // Nobody listens there.
+            Self::Unheard => (1, "1"),
+            Self::Direct
+            | Self::Forward
+            | Self::Route
+            | Self::Weir
+            | Self::Saas
+            | Self::Sigv4
+            | Self::Keys
+            | Self::Tokens
+            | Self::Classes
+            | Self::Arguments => return String::new(),
+        };
+        format!("telemetry: {{ endpoint: \"http://127.0.0.1:{port}\", sample: {sample} }}\n")
     }
 
     const fn is_weir(self) -> bool {
@@ -213,7 +243,10 @@ impl Setup {
             | Kind::Keys
             | Kind::Tokens
             | Kind::Classes
-            | Kind::Arguments => {
+            | Kind::Arguments
+            | Kind::Sampled
+            | Kind::Traced
+            | Kind::Unheard => {
                 admin = self.admin()?;
                 let (process, port) = self.weir(run_files, kind, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
@@ -278,8 +311,9 @@ impl Setup {
             None => (String::new(), ""),
         };
         let (auth, policy) = governed::config(kind);
+        let telemetry = kind.telemetry_keys(servers.first().copied().unwrap_or(1));
         let mut config = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size}{auth} }}\n{watched}{policy}upstreams:\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size}{auth} }}\n{watched}{policy}{telemetry}upstreams:\n"
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(

@@ -127,6 +127,11 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
     if head.uri.path().starts_with("/admin/") {
         return admin(&server, &head);
     }
+    // A receiver of spans, which takes all of them.
+    if head.uri.path() == "/v1/traces" {
+        let _ = read_all(body).await;
+        return Response::new(Body::empty());
+    }
     if head.method == Method::GET && server.speaks != UpstreamEras::Modern {
         let event = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
         return match answer::check_session(&server, &head.headers) {

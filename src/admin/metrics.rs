@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, header};
 
 use crate::admin::drift;
+use crate::authentication::{Authenticator, CurrentAuthenticator};
 use crate::catalog::{Catalog, Kind};
 use crate::credentials::Credentials;
 use crate::credentials::status::CredentialState;
@@ -24,29 +25,64 @@ const KINDS: [&str; 4] = ["tools", "prompts", "resources", "templates"];
 pub(super) async fn metrics(
     State(live): State<Arc<Live>>,
     State(reloads): State<ReloadHandle>,
+    State(callers): State<Arc<CurrentAuthenticator>>,
     headers: HeaderMap,
 ) -> Response {
     let snapshot = live.load_full();
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
     let format = MetricsFormat::accepted_by(&accept.join(","));
-    let text = snapshot.metrics.text(&observe(&snapshot, &reloads), format);
+    let observed = observe(&snapshot, &reloads, &callers);
+    let text = snapshot.metrics.text(&observed, format);
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn observe(snapshot: &Snapshot, reloads: &ReloadHandle) -> Observed {
+/// Returns all metrics for OpenTelemetry, as items of an [`crate::telemetry::Envelope`].
+#[must_use]
+pub fn export_metrics(
+    live: &Live,
+    reloads: &ReloadHandle,
+    callers: &CurrentAuthenticator,
+) -> Vec<u8> {
+    let snapshot = live.load_full();
+    let observed = observe(&snapshot, reloads, callers);
+    snapshot.metrics.export(&observed)
+}
+
+fn observe(
+    snapshot: &Snapshot,
+    reloads: &ReloadHandle,
+    callers: &CurrentAuthenticator,
+) -> Observed {
     let catalog = &snapshot.catalog;
     Observed {
         generation: snapshot.generation,
         items: by_kind(Kind::ALL.map(|kind| catalog.len(kind))),
         conflicts: catalog.conflicts().len(),
         reloads: observe_reloads(&reloads.history()),
+        caches: observe_caches(snapshot, callers.load_full().as_deref()),
         upstreams: snapshot
             .links()
             .iter()
             .map(|link| observe_upstream(link, catalog))
             .collect(),
     }
+}
+
+/// Returns the look-ups in the caches that are in use.
+fn observe_caches(
+    snapshot: &Snapshot,
+    callers: Option<&Authenticator>,
+) -> Vec<(&'static str, u64, u64)> {
+    let tokens = callers.and_then(Authenticator::token_lookups);
+    let keys = callers.and_then(Authenticator::key_lookups);
+    let policies = snapshot.policies.as_ref();
+    let views = policies.map(|policies| policies.rules().view_lookups());
+    let all = [("tokens", tokens), ("jwks", keys), ("views", views)];
+    let in_use = all.into_iter();
+    in_use
+        .filter_map(|(cache, counts)| counts.map(|(hits, misses)| (cache, hits, misses)))
+        .collect()
 }
 
 fn observe_reloads(history: &ReloadHistory) -> ObservedReloads {

@@ -47,3 +47,9 @@ impl FromRef<AdminState> for AcceptHandle {
         state.accepts.clone()
     }
 }
+
+impl FromRef<AdminState> for Arc<CurrentAuthenticator> {
+    fn from_ref(state: &AdminState) -> Self {
+        Self::clone(&state.callers)
+    }
+}

@@ -21,6 +21,7 @@ use crate::audit::recent::RecentRecords;
 use crate::audit::state::LogState;
 use crate::audit::writer::Writer;
 use crate::config::{AuditFailure, AuditSettings};
+use crate::telemetry::Tracer;
 
 /// The most lines that wait to be written, those that calls under way have room for among them.
 const LINES: usize = 8_192;
@@ -78,7 +79,8 @@ pub struct AuditStatus {
 }
 
 impl AuditLog {
-    /// Opens the file and starts to write. Call it within a runtime.
+    /// Opens the file and starts to write. `tracer` gets copies of lines, where the config wants
+    /// that. Call it within a runtime.
     ///
     /// # Errors
     /// A file cannot be opened, is another weir's, or is something else.
@@ -86,6 +88,7 @@ impl AuditLog {
         settings: &AuditSettings,
         keys: AuditKeys,
         instance: &str,
+        tracer: &Arc<Tracer>,
     ) -> Result<Arc<Self>, AuditFileError> {
         let (file, end, resumed) = AuditFile::open(&settings.file)?;
         let checkpoints = settings.checkpoints.as_deref().map(|path| {
@@ -104,6 +107,7 @@ impl AuditLog {
             end,
             signer: keys.signer,
             state: Arc::clone(&state),
+            tracer: Arc::clone(tracer),
             lines: received,
             checkpoints,
             runtime: runtime.clone(),

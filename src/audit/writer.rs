@@ -16,10 +16,12 @@ use tokio::time::Instant;
 
 use crate::audit::chain::ChainEnd;
 use crate::audit::checkpoint::{AuditSigner, Checkpoint};
+use crate::audit::copies::send_copies;
 use crate::audit::event::AuditEvent;
 use crate::audit::file::{AuditFile, Resumed, Rotated};
 use crate::audit::state::LogState;
 use crate::config::{AuditSettings, FlushPolicy};
+use crate::telemetry::Tracer;
 
 /// The most lines that are written at once.
 const BATCH: usize = 512;
@@ -42,6 +44,8 @@ pub(super) struct Writer {
     pub(super) end: ChainEnd,
     pub(super) signer: AuditSigner,
     pub(super) state: Arc<LogState>,
+    /// Where copies of lines go, if they go anywhere.
+    pub(super) tracer: Arc<Tracer>,
     pub(super) lines: mpsc::Receiver<Vec<u8>>,
     pub(super) checkpoints: Option<File>,
     pub(super) runtime: Handle,
@@ -202,6 +206,7 @@ impl Writer {
         }
         self.state.succeed(self.batch.len(), &self.settings.file);
         self.publish_checkpoints();
+        send_copies(&self.tracer, &self.batch);
         self.state.recent.add(self.batch.drain(..));
     }
 

@@ -104,6 +104,21 @@ impl JwtAuthenticator {
         })
     }
 
+    /// Returns how many look-ups of tokens found a verdict, and how many did not.
+    #[must_use]
+    pub fn lookups(&self) -> (u64, u64) {
+        self.verdicts.lookups()
+    }
+
+    /// Returns how many look-ups of keys that are fetched found some, and how many did not; `None` if
+    /// all keys are in files.
+    #[must_use]
+    pub fn key_lookups(&self) -> Option<(u64, u64)> {
+        let all = self.issuers.values().flatten();
+        let counts = all.filter_map(TrustedKeys::lookups);
+        counts.reduce(|(hits, misses), (more, others)| (hits + more, misses + others))
+    }
+
     /// Returns the verdict on a token if nothing has to be fetched for it, remembered or made now.
     /// `None` if keys have to be: see [`Self::authenticate`].
     #[must_use]

@@ -43,10 +43,12 @@ pub fn run(args: PolicyDocumentArgs, output: &mut Output) -> ExitCode {
     // The machine that asks is seldom the one that weir runs on.
     let unset = RefCell::new(BTreeSet::new());
     let env = |name: &str| {
-        config::process_env(name).or_else(|| {
-            unset.borrow_mut().insert(name.to_owned());
-            Some("unset".to_owned())
-        })
+        let value = config::process_env(name);
+        if value.is_some() || config::is_standard_variable(name) {
+            return value;
+        }
+        unset.borrow_mut().insert(name.to_owned());
+        Some("unset".to_owned())
     };
     let config = ConfigFiles::read(&args.config.config).config(&env);
     for name in unset.take() {

@@ -87,6 +87,7 @@ pub async fn run(
         }),
         reaper: Some(program),
         release_memory: Some(release_memory),
+        exports: true,
     };
     // Without a handler, a write beyond the limit of file sizes ends the process.
     let _oversize = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::rates;
-use super::{Admin, AuditSettings, Config, Fingerprint, Upstream, UpstreamGuard};
+use super::{Admin, AuditSettings, Config, Fingerprint, Telemetry, Upstream, UpstreamGuard};
 use crate::name::UpstreamId;
 use crate::secret::Secret;
 
@@ -28,6 +28,7 @@ impl Config {
             rates: _,
             policy: _,
             guard: _,
+            telemetry: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -64,12 +65,13 @@ impl Config {
     ///
     /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn changeable(&self) -> [(&'static str, Fingerprint); 7] {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 8] {
         let Self {
             memory,
             rates,
             policy,
             guard,
+            telemetry,
             naming,
             server,
             // They are compared one by one: see `is_same`.
@@ -98,6 +100,10 @@ impl Config {
             ("limits.rates", Fingerprint::of(&rates)),
             ("policy", Fingerprint::of(&policy)),
             ("guard", guard.fingerprint),
+            (
+                "telemetry",
+                Fingerprint::of(&Telemetry::digest(telemetry.as_deref())),
+            ),
             ("naming", Fingerprint::of(naming)),
             ("server", Fingerprint::of(server)),
         ]

@@ -195,6 +195,13 @@ pub fn api_keys_file(main: &Path, env: &dyn Fn(&str) -> Option<String>) -> Optio
     Some(std::path::absolute(&path).unwrap_or(path))
 }
 
+/// Returns whether a variable counts though no config names it. Who makes values up for what a config
+/// names leaves these alone.
+#[must_use]
+pub fn is_standard_variable(name: &str) -> bool {
+    name.starts_with("OTEL_")
+}
+
 /// Returns an environment variable of the process. An empty one is not unset.
 #[must_use]
 #[allow(

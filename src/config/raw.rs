@@ -15,6 +15,7 @@ mod policy;
 mod rates;
 mod secret;
 mod server;
+mod telemetry;
 mod tools;
 
 use indexmap::IndexMap;
@@ -42,6 +43,7 @@ pub(super) use policy::{
 pub(super) use rates::{Limits, RateAnswer, RatePer, RateRule};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
+pub(super) use telemetry::{Compression, Ratio, Telemetry, TelemetryAuth};
 pub(super) use tools::{Annotations, Names, Override, Tools};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
@@ -80,6 +82,9 @@ pub(super) struct File {
     pub(super) guard: Option<Guard>,
     /// The record file: a line for each request. Without this key there is none.
     pub(super) audit: Option<Audit>,
+    /// Spans of requests, log records and metrics, for OpenTelemetry. Without this key and without variables
+    /// `OTEL_EXPORTER_OTLP_*`, nothing is sent.
+    pub(super) telemetry: Option<Telemetry>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

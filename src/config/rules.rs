@@ -400,6 +400,9 @@ pub enum Rule {
     /// `guard.redact.fields`
     #[error(transparent)]
     FieldPath(FieldPathError),
+    /// `telemetry`
+    #[error(transparent)]
+    Telemetry(#[from] super::TelemetryRule),
     /// Two tools of one upstream with the same name.
     #[error("`{0}` has this name already")]
     ToolNameTwice(String),

@@ -12,6 +12,7 @@ mod mistakes;
 mod on_behalf;
 mod policy;
 mod rates;
+mod telemetry;
 
 use std::path::Path;
 

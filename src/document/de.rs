@@ -15,8 +15,8 @@ use super::path::Segment;
 use access::{Entries, Items, OneKey, Tagged};
 pub(crate) use mismatch::{DeError, Mismatch};
 
-/// An enum of this name is a mapping whose `type` key names the variant.
-pub(crate) const TAGGED: &str = "Auth";
+/// Enums of these names are mappings whose `type` key names the variant.
+pub(crate) const TAGGED: [&str; 2] = ["Auth", "TelemetryAuth"];
 /// An enum of this name is a mapping with one key; a bare scalar is refused with its own text.
 pub(crate) const SECRET: &str = "Secret";
 /// Enums of these names are mappings with one key, which names the variant.
@@ -216,11 +216,13 @@ impl<'de> serde::Deserializer<'de> for NodeReader<'_> {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         match (name, &self.node.value) {
-            (TAGGED, Value::Map(_)) => {
+            (name, Value::Map(_)) if TAGGED.contains(&name) => {
                 let tag = self.node.get("type").ok_or_else(|| self.no_tag())?;
                 visitor.visit_enum(Tagged { tag, reader: self })
             }
-            (TAGGED, _) => Err(DeError::wrong(self.node, "a mapping with a `type`")),
+            (name, _) if TAGGED.contains(&name) => {
+                Err(DeError::wrong(self.node, "a mapping with a `type`"))
+            }
             (SECRET, Value::Bool(_) | Value::Number(_) | Value::Text(_)) => {
                 Err(DeError::new(Mismatch::BareSecret).at(self.node.at))
             }

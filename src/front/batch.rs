@@ -27,6 +27,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError};
 use crate::protocol::trace::Trace;
 use crate::protocol::{method, sse};
+use crate::record::RequestOrigin;
 use crate::relay::{self, Outgoing, Payload};
 use crate::session::SessionToken;
 
@@ -304,7 +305,9 @@ async fn begin(
     match Message::parse(text) {
         Ok(Message::Request(request)) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(to.admission.caller.clone(), &request, text.len(), &trace);
+            let mut record =
+                front.record(to.admission.caller.clone(), &request, text.len(), &trace);
+            record.begin_span(&request, RequestOrigin::http(None, to.connection.address));
             legacy::begin(front, session, to, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {

@@ -26,7 +26,7 @@ use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
 use crate::protocol::message::{self, Id, Message, MessageError, Notification};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
-use crate::record::Record;
+use crate::record::{Record, RequestOrigin};
 use crate::relay::{self, Payload};
 use crate::session::SessionToken;
 
@@ -293,7 +293,9 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let record = front.record(caller.clone(), &request, body.len(), trace);
+            let mut record = front.record(caller.clone(), &request, body.len(), trace);
+            let origin = RequestOrigin::http(Some(headers), to.connection.address);
+            record.begin_span(&request, origin);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
             if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
             {

@@ -24,7 +24,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, MessageError, Notification, Request};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
-use crate::record::Record;
+use crate::record::{Record, RequestOrigin};
 use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Scope};
 use crate::session::CallerSession;
 
@@ -249,6 +249,7 @@ impl Connection {
         let metrics = Arc::clone(&self.live.load().metrics);
         let record = Record::open(&metrics, Caller::local(), &request.method, &trace);
         let mut record = record.audited(self.live.audit(), request, bytes);
+        record.begin_span(request, RequestOrigin::stdio());
         record.set_era(era);
         let answered = match (modern, request.method.as_ref(), self.session()) {
             (true, _, _) => self.handle_modern(request, &trace, record).await,

@@ -14,7 +14,7 @@ use blocks::KeyBlocks;
 use super::report::{Note, NoteKind, ServerReport};
 use super::variables::{Variables, refers, rewrite, single};
 use super::{sort, variables, yaml};
-use crate::config::{ProblemKind, SecretRefError, is_refused_header, parse};
+use crate::config::{ProblemKind, SecretRefError, is_refused_header, is_standard_variable, parse};
 use crate::document::node::{MapEntry, Node, Position, Value};
 
 /// The lines of one upstream, as they grow.
@@ -344,6 +344,9 @@ impl<'v> UpstreamWriter<'v> {
 
 /// Values for a trial run, likely to fit where a variable of such a name stands.
 fn stand_in(name: &str) -> Option<String> {
+    if is_standard_variable(name) {
+        return None;
+    }
     let name = name.to_uppercase();
     let value = if name.contains("PORT") {
         "1"

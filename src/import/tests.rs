@@ -5,11 +5,11 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Auth, Config, Endpoint, parse};
+use crate::config::{Auth, Config, Endpoint, is_standard_variable, parse};
 
 /// The config that the YAML is, each variable set to `<NAME>`.
 fn run(yaml: &str) -> Config {
-    let env = |name: &str| Some(format!("<{name}>"));
+    let env = |name: &str| (!is_standard_variable(name)).then(|| format!("<{name}>"));
     parse(yaml, Path::new("weir.yaml"), &env).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"))
 }
 
@@ -258,14 +258,12 @@ fn what_a_file_says_twice_stands_once() {
 fn is_valid(file: &serde_json::Value) -> Result<(), String> {
     let imported = import(&file.to_string()).map_err(|error| error.to_string())?;
     let env = |name: &str| {
-        Some(
-            if name.contains("PORT") {
-                "1"
-            } else {
-                "localhost"
-            }
-            .to_owned(),
-        )
+        let value = if name.contains("PORT") {
+            "1"
+        } else {
+            "localhost"
+        };
+        (!is_standard_variable(name)).then(|| value.to_owned())
     };
     match parse(&imported.yaml, Path::new("weir.yaml"), &env) {
         Ok(_) => Ok(()),

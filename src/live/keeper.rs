@@ -14,11 +14,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::catalog::Listing;
 use crate::live::command::{ListingAttempt, PublisherCommand};
 use crate::protocol::message;
+use crate::telemetry::Span;
 use crate::upstream::error::Liveness;
 use crate::upstream::list::{self, Listed};
 use crate::upstream::probe::Connected;
 use crate::upstream::rounds::EndedListing;
-use crate::upstream::{Connection, Link, LinkError, Peer, Wire, probe, watch};
+use crate::upstream::{Connection, Link, LinkError, Peer, Wire, probe, spans, watch};
 use attempts::{FIRST_PAUSE, FIRST_PAUSE_UNUSABLE, KeeperState, LONGEST_FAILING};
 
 /// The longest pause while nothing answers: back within a second of the upstream's return.
@@ -122,6 +123,20 @@ impl Keeper {
     }
 
     async fn attempt(&self, memory: &mut KeeperState, round: u64) -> Result<Listed, LinkError> {
+        let mut span = self.link.begin_resync_span();
+        let listed = self.attempt_within(memory, round, span.as_deref()).await;
+        if let (Some(span), Err(error)) = (&mut span, &listed) {
+            spans::fail(span, error);
+        }
+        listed
+    }
+
+    async fn attempt_within(
+        &self,
+        memory: &mut KeeperState,
+        round: u64,
+        span: Option<&Span>,
+    ) -> Result<Listed, LinkError> {
         let link = &self.link;
         let mut again = true;
         loop {
@@ -131,7 +146,8 @@ impl Keeper {
             };
             memory.targets.synchronize(link).await;
             let part = async |part| self.send_part(round, part).await;
-            match Box::pin(list::list(link, &peer, memory.impatient(), part)).await {
+            let listed = Box::pin(list::list(link, &peer, memory.impatient(), span, part));
+            match listed.await {
                 // The session went between two listings: once more with a new one.
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     again = false;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::metrics::counter::{Counter, GuardCounter};
 use crate::metrics::names;
 use crate::metrics::series::OTHER;
-use crate::metrics::text::MetricsText;
+use crate::metrics::writer::MetricsWriter;
 use crate::metrics::{Metrics, lock};
 
 /// Most counters in the process; later classes are counted as `other`.
@@ -49,8 +49,8 @@ impl Metrics {
         counts.collect()
     }
 
-    pub(super) fn write_guarded(&self, text: &mut MetricsText) {
-        text.family(&names::GUARDED, |values| {
+    pub(super) fn write_guarded(&self, out: &mut MetricsWriter) {
+        out.family(&names::GUARDED, |values| {
             for counter in lock(&self.guarded).iter() {
                 let [direction, class, action] = &counter.labels;
                 values.write(&[direction, class, action], counter.values.value());

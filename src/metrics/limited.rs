@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::metrics::counter::Counter;
 use crate::metrics::names;
 use crate::metrics::series::OTHER;
-use crate::metrics::text::MetricsText;
+use crate::metrics::writer::MetricsWriter;
 use crate::metrics::{Metrics, lock};
 
 /// Most rules with a counter of their own in the process; later ones are counted as `other`.
@@ -47,8 +47,8 @@ impl Metrics {
         new
     }
 
-    pub(super) fn write_limited(&self, text: &mut MetricsText) {
-        text.family(&names::LIMITED, |values| {
+    pub(super) fn write_limited(&self, out: &mut MetricsWriter) {
+        out.family(&names::LIMITED, |values| {
             for counter in lock(&self.limited).iter() {
                 values.write(&[&counter.rule], counter.refused.value());
             }

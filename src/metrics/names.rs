@@ -59,6 +59,14 @@ families! {
         "Finished requests to an upstream. ok: a result; error: an error of the upstream; failed: no usable answer; cancelled: the caller cancelled it or left. tool is the exposed name of the tool, and empty for other methods.";
     CALL_SECONDS = "weir_call_duration_seconds" Histogram ["upstream", "method", "tool"]
         "Duration of the same requests, including the time in the queue.";
+    CALL_ERRORS = "weir_call_errors_total" Counter ["upstream", "method", "tool", "blame"]
+        "The same requests that ended with error or failed, by who has to act: caller (like HTTP 4xx), upstream or weir (like 5xx).";
+    CALL_ADDED_SECONDS = "weir_call_added_seconds" Histogram ["upstream", "method", "tool"]
+        "The part of the duration of answered requests that weir added: from their arrival until they are sent, including the time in the queue, and from the end of the upstream's answer on.";
+    CALLER_CALLS = "weir_caller_calls_total" Counter ["caller", "outcome", "blame"]
+        "Finished requests by caller: the id of an API key, the OAuth client of a token, or the kind of caller; other beyond 256. outcome as in weir_calls_total; blame is empty for ok and cancelled.";
+    CACHE = "weir_cache_total" Counter ["cache", "outcome"]
+        "Look-ups in a cache: hit, miss. tokens: verdicts on tokens of callers; jwks: keys of their issuers, where there is no verdict yet; views: what a class of callers sees. A reload of its settings begins anew.";
     CALLS_IN_FLIGHT = "weir_calls_in_flight" Gauge ["upstream"]
         "Requests under way at an upstream, at most limits.in_flight.";
     CALLS_QUEUED = "weir_calls_queued" Gauge ["upstream"]
@@ -75,6 +83,8 @@ families! {
         "Requests that a rule of limits.rates refused.";
     GUARDED = "weir_guard_values_total" Counter ["direction", "class", "action"]
         "Values that rules of guard.redact found, by what happened to them: tokenise, mask, block, report, restore; unknown: a pseudonym that could not be turned back.";
+    TELEMETRY_DROPPED = "weir_telemetry_dropped_total" Counter ["signal"]
+        "Spans (traces) and log records (logs) that were not taken by the receiver of telemetry in time, and how often it did not take the metrics (metrics).";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
     STARTING = "weir_upstream_starting" Gauge ["upstream"]

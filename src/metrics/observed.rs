@@ -2,12 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
 use crate::metrics::names::{self, MetricFamily};
 use crate::metrics::process::ProcessUsage;
-use crate::metrics::series::{BOUNDS, Ending, OTHER, Series, UpstreamMetrics};
-use crate::metrics::text::{MetricsFormat, MetricsText};
-use crate::metrics::{BLAMES, DECISIONS, Metrics, REFUSALS, lock};
+use crate::metrics::series::{ADDED_BOUNDS, BOUNDS, Ending, OTHER, Series, UpstreamMetrics};
+use crate::metrics::text::MetricsFormat;
+use crate::metrics::writer::MetricsWriter;
+use crate::metrics::{DECISIONS, Metrics, REFUSALS, lock};
 use crate::protocol::method;
 
 /// The current state of weir.
@@ -21,6 +23,8 @@ pub struct Observed {
     pub conflicts: usize,
     /// The reloads of the config.
     pub reloads: ObservedReloads,
+    /// Look-ups in caches: the word for the cache, hits and misses.
+    pub caches: Vec<(&'static str, u64, u64)>,
     /// In the order of the config.
     pub upstreams: Vec<ObservedUpstream>,
 }
@@ -80,7 +84,7 @@ pub struct ObservedCredentials {
 
 impl Metrics {
     /// Writes what policies decided, and which callers were not let in.
-    fn write_callers(&self, text: &mut MetricsText) {
+    fn write_callers(&self, out: &mut MetricsWriter) {
         for (family, words, counters) in [
             (
                 &names::POLICY_DECISIONS,
@@ -89,7 +93,7 @@ impl Metrics {
             ),
             (&names::REFUSALS, &REFUSALS[..], &self.refusals[..]),
         ] {
-            text.family(family, |values| {
+            out.family(family, |values| {
                 for (word, counter) in words.iter().zip(counters) {
                     values.write(&[word], counter.value());
                 }
@@ -100,70 +104,93 @@ impl Metrics {
     /// Writes all metrics as text.
     #[must_use]
     pub fn text(&self, observed: &Observed, format: MetricsFormat) -> String {
-        let mut text = MetricsText::new(format);
-        text.family(&names::BUILD, |values| {
+        let mut out = MetricsWriter::text(format);
+        self.write(&mut out, observed);
+        out.into_text()
+    }
+
+    /// Writes all metrics for OpenTelemetry, as an item of an [`crate::telemetry::Envelope`].
+    #[must_use]
+    pub fn export(&self, observed: &Observed) -> Vec<u8> {
+        let mut out = MetricsWriter::export(self.started);
+        self.write(&mut out, observed);
+        out.into_messages()
+    }
+
+    fn write(&self, out: &mut MetricsWriter, observed: &Observed) {
+        out.family(&names::BUILD, |values| {
             values.write(&[env!("CARGO_PKG_VERSION")], 1);
         });
-        self.write_calls(&mut text);
-        write_each(&mut text, &names::CALLS_IN_FLIGHT, observed, |up| {
-            up.in_flight
-        });
-        write_each(&mut text, &names::CALLS_QUEUED, observed, |up| up.queued);
-        text.family(&names::ERRORS, |values| {
+        self.write_calls(out);
+        self.callers.write(out);
+        write_caches(out, observed);
+        write_each(out, &names::CALLS_IN_FLIGHT, observed, |up| up.in_flight);
+        write_each(out, &names::CALLS_QUEUED, observed, |up| up.queued);
+        out.family(&names::ERRORS, |values| {
             for ((_, blame), counter) in BLAMES.iter().zip(&self.errors) {
                 values.write(&[blame], counter.value());
             }
         });
-        text.family(&names::RESPONSES, |values| {
+        self.write_responses(out);
+        self.write_callers(out);
+        self.write_limited(out);
+        self.write_guarded(out);
+        self.write_dropped(out);
+        write_each(out, &names::UP, observed, |up| usize::from(up.up));
+        write_each(out, &names::STARTING, observed, |up| {
+            usize::from(up.starting)
+        });
+        write_credentials(out, observed);
+        write_each(out, &names::UPSTREAM_SESSIONS, observed, |up| up.sessions);
+        self.write_listings(out, observed);
+        write_reloads(out, &observed.reloads);
+        out.family(&names::GENERATION, |values| {
+            values.write(&[], observed.generation)
+        });
+        out.family(&names::PUBLICATIONS, |values| {
+            values.write(&[], self.publications.value());
+        });
+        out.family(&names::CATALOG_ITEMS, |values| {
+            for (kind, count) in &observed.items {
+                values.write(&[kind], count);
+            }
+        });
+        out.family(&names::CONFLICTS, |values| {
+            values.write(&[], observed.conflicts)
+        });
+        for gauge in lock(&self.observed_gauges).iter() {
+            out.family(gauge.family, |values| values.write(&[], (gauge.value)()));
+        }
+        out.family(&names::GET_STREAMS, |values| {
+            values.write(&[], self.get_streams.value())
+        });
+        out.family(&names::LISTEN_STREAMS, |values| {
+            values.write(&[], self.listen_streams.value());
+        });
+        self.write_process(out);
+    }
+
+    fn write_responses(&self, out: &mut MetricsWriter) {
+        out.family(&names::RESPONSES, |values| {
             for (code, counter) in (100..).zip(&self.responses) {
                 if counter.value() > 0 {
                     values.write(&[&format!("{code}")], counter.value());
                 }
             }
         });
-        self.write_callers(&mut text);
-        self.write_limited(&mut text);
-        self.write_guarded(&mut text);
-        write_each(&mut text, &names::UP, observed, |up| usize::from(up.up));
-        write_each(&mut text, &names::STARTING, observed, |up| {
-            usize::from(up.starting)
-        });
-        write_credentials(&mut text, observed);
-        write_each(&mut text, &names::UPSTREAM_SESSIONS, observed, |up| {
-            up.sessions
-        });
-        self.write_listings(&mut text, observed);
-        write_reloads(&mut text, &observed.reloads);
-        text.family(&names::GENERATION, |values| {
-            values.write(&[], observed.generation)
-        });
-        text.family(&names::PUBLICATIONS, |values| {
-            values.write(&[], self.publications.value());
-        });
-        text.family(&names::CATALOG_ITEMS, |values| {
-            for (kind, count) in &observed.items {
-                values.write(&[kind], count);
-            }
-        });
-        text.family(&names::CONFLICTS, |values| {
-            values.write(&[], observed.conflicts)
-        });
-        for gauge in lock(&self.observed_gauges).iter() {
-            text.family(gauge.family, |values| values.write(&[], (gauge.value)()));
-        }
-        text.family(&names::GET_STREAMS, |values| {
-            values.write(&[], self.get_streams.value())
-        });
-        text.family(&names::LISTEN_STREAMS, |values| {
-            values.write(&[], self.listen_streams.value());
-        });
-        self.write_process(&mut text);
-        text.finish()
     }
 
-    fn write_calls(&self, text: &mut MetricsText) {
+    fn write_dropped(&self, out: &mut MetricsWriter) {
+        out.family(&names::TELEMETRY_DROPPED, |values| {
+            for (signal, count) in self.tracer.dropped() {
+                values.write(&[signal.as_str()], count);
+            }
+        });
+    }
+
+    fn write_calls(&self, out: &mut MetricsWriter) {
         let upstreams = lock(&self.upstreams).clone();
-        text.family(&names::CALLS, |values| {
+        out.family(&names::CALLS, |values| {
             visit_series(&upstreams, |upstream, method, tool, series| {
                 for (ending, counter) in Ending::ALL.iter().zip(&series.endings) {
                     if counter.value() > 0 {
@@ -173,43 +200,59 @@ impl Metrics {
                 }
             });
         });
-        text.family(&names::CALL_SECONDS, |values| {
+        out.family(&names::CALL_SECONDS, |values| {
             visit_series(&upstreams, |upstream, method, tool, series| {
                 let counts: Vec<u64> = series.buckets.iter().map(Counter::value).collect();
                 let sum = Duration::from_nanos(series.nanoseconds.value()).as_secs_f64();
                 values.write_histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
             });
         });
+        out.family(&names::CALL_ERRORS, |values| {
+            visit_series(&upstreams, |upstream, method, tool, series| {
+                for ((_, blame), counter) in BLAMES.iter().zip(&series.blames) {
+                    if counter.value() > 0 {
+                        values.write(&[upstream, method, tool, blame], counter.value());
+                    }
+                }
+            });
+        });
+        out.family(&names::CALL_ADDED_SECONDS, |values| {
+            visit_series(&upstreams, |upstream, method, tool, series| {
+                let counts: Vec<u64> = series.added_buckets.iter().map(Counter::value).collect();
+                let sum = Duration::from_nanos(series.added_nanoseconds.value()).as_secs_f64();
+                values.write_histogram(&[upstream, method, tool], &ADDED_BOUNDS, &counts, sum);
+            });
+        });
     }
 
-    fn write_listings(&self, text: &mut MetricsText, observed: &Observed) {
-        text.family(&names::LISTING_AGE, |values| {
+    fn write_listings(&self, out: &mut MetricsWriter, observed: &Observed) {
+        out.family(&names::LISTING_AGE, |values| {
             for up in &observed.upstreams {
                 if let Some(age) = up.listing_age {
                     values.write(&[&up.name], age.as_secs_f64());
                 }
             }
         });
-        write_each(text, &names::LISTING_STALE, observed, |up| {
+        write_each(out, &names::LISTING_STALE, observed, |up| {
             usize::from(up.stale)
         });
-        text.family(&names::LISTING_ITEMS, |values| {
+        out.family(&names::LISTING_ITEMS, |values| {
             for up in &observed.upstreams {
                 for (kind, count) in &up.items {
                     values.write(&[&up.name, kind], count);
                 }
             }
         });
-        text.family(&names::LISTING_FAILED, |values| {
+        out.family(&names::LISTING_FAILED, |values| {
             for up in &observed.upstreams {
                 for (kind, failed) in &up.failed_lists {
                     values.write(&[&up.name, kind], usize::from(*failed));
                 }
             }
         });
-        write_each(text, &names::QUARANTINED, observed, |up| up.quarantined);
-        write_each(text, &names::DRIFTED, observed, |up| up.drifted);
-        text.family(&names::RESYNCS, |values| {
+        write_each(out, &names::QUARANTINED, observed, |up| up.quarantined);
+        write_each(out, &names::DRIFTED, observed, |up| up.drifted);
+        out.family(&names::RESYNCS, |values| {
             for upstream in lock(&self.upstreams).iter() {
                 let name = upstream.id().as_str();
                 values.write(&[name, "listed"], upstream.listed.value());
@@ -218,7 +261,7 @@ impl Metrics {
         });
     }
 
-    fn write_process(&self, text: &mut MetricsText) {
+    fn write_process(&self, out: &mut MetricsWriter) {
         let ProcessUsage {
             cpu_seconds,
             resident_bytes,
@@ -226,58 +269,67 @@ impl Metrics {
             max_fds,
         } = ProcessUsage::read();
         if let Some(seconds) = cpu_seconds {
-            text.family(&names::CPU, |values| values.write(&[], seconds));
+            out.family(&names::CPU, |values| values.write(&[], seconds));
         }
         if let Some(bytes) = resident_bytes {
-            text.family(&names::RSS, |values| values.write(&[], bytes));
+            out.family(&names::RSS, |values| values.write(&[], bytes));
         }
         if let Some(count) = open_fds {
-            text.family(&names::FDS, |values| values.write(&[], count));
+            out.family(&names::FDS, |values| values.write(&[], count));
         }
         if let Some(count) = max_fds {
-            text.family(&names::MAX_FDS, |values| values.write(&[], count));
+            out.family(&names::MAX_FDS, |values| values.write(&[], count));
         }
         let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        text.family(&names::STARTED, |values| {
+        out.family(&names::STARTED, |values| {
             values.write(&[], started.as_secs_f64())
         });
     }
 }
 
-fn write_reloads(text: &mut MetricsText, observed: &ObservedReloads) {
-    text.family(&names::RELOADS, |values| {
+fn write_caches(out: &mut MetricsWriter, observed: &Observed) {
+    out.family(&names::CACHE, |values| {
+        for (cache, hits, misses) in &observed.caches {
+            values.write(&[cache, "hit"], hits);
+            values.write(&[cache, "miss"], misses);
+        }
+    });
+}
+
+fn write_reloads(out: &mut MetricsWriter, observed: &ObservedReloads) {
+    out.family(&names::RELOADS, |values| {
         for (outcome, trigger, count) in &observed.counts {
             values.write(&[outcome, trigger], count);
         }
     });
-    text.family(&names::RELOAD_GOOD, |values| {
+    out.family(&names::RELOAD_GOOD, |values| {
         values.write(&[], u8::from(observed.last_is_good));
     });
-    text.family(&names::RELOADED, |values| {
+    out.family(&names::RELOADED, |values| {
         values.write(&[], observed.good.as_secs_f64());
     });
 }
 
-fn write_credentials(text: &mut MetricsText, observed: &Observed) {
+fn write_credentials(out: &mut MetricsWriter, observed: &Observed) {
     let found = || {
         let upstreams = observed.upstreams.iter();
         upstreams.filter_map(|up| Some((up.name.as_str(), up.credentials.as_ref()?)))
     };
-    text.family(&names::CREDENTIALS, |values| {
+    out.family(&names::CREDENTIALS, |values| {
         for (name, credentials) in found() {
             for (state, is) in &credentials.states {
                 values.write(&[name, state], usize::from(*is));
             }
         }
     });
-    text.family(&names::CREDENTIALS_EXPIRE, |values| {
+    out.family(&names::CREDENTIALS_EXPIRE, |values| {
         for (name, credentials) in found() {
             if let Some(left) = credentials.left {
                 values.write(&[name], left.as_secs_f64());
             }
         }
     });
-    text.family(&names::CREDENTIAL_REQUESTS, |values| {
+    out.family(&names::CREDENTIAL_REQUESTS, |values| {
         for (name, credentials) in found() {
             let (granted, failed) = credentials.requests;
             values.write(&[name, "granted"], granted);
@@ -287,12 +339,12 @@ fn write_credentials(text: &mut MetricsText, observed: &Observed) {
 }
 
 fn write_each(
-    text: &mut MetricsText,
+    out: &mut MetricsWriter,
     family: &MetricFamily,
     observed: &Observed,
     value: impl Fn(&ObservedUpstream) -> usize,
 ) {
-    text.family(family, |values| {
+    out.family(family, |values| {
         for up in &observed.upstreams {
             values.write(&[&up.name], value(up));
         }

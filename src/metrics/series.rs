@@ -4,13 +4,24 @@ use foldhash::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
 use crate::name::UpstreamId;
+use crate::protocol::error::Blame;
+use crate::telemetry::Tracer;
 
-/// Upper bounds of the histograms, in seconds: a factor of about five between two. Each one is a line for every tool; finer ones
-/// would tell little about an upstream, whose own metrics are better.
-pub(super) const BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
+/// Upper bounds of the durations, in seconds: a factor of two or two and a half between two, so that the 95th and the 99th
+/// percentile can be told. Each one is a line for every tool.
+pub(super) const BOUNDS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// Upper bounds of the time that weir adds, in seconds: from 25 µs on.
+pub(super) const ADDED_BOUNDS: [f64; 12] = [
+    0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5,
+];
 
 /// The tool that all count as that have no series of their own.
 pub(super) const OTHER: &str = "other";
@@ -51,24 +62,48 @@ pub(crate) struct Series {
     /// Each call in one of them: up to each of [`BOUNDS`], and above.
     pub(super) buckets: [Counter; BOUNDS.len() + 1],
     pub(super) nanoseconds: Counter,
+    /// Of the calls that were answered: up to each of [`ADDED_BOUNDS`], and above.
+    pub(super) added_buckets: [Counter; ADDED_BOUNDS.len() + 1],
+    pub(super) added_nanoseconds: Counter,
+    /// Calls that did not end well, in the order of [`BLAMES`].
+    pub(super) blames: [Counter; BLAMES.len()],
 }
 
 impl Series {
     /// Counts a request that is over.
-    pub(crate) fn record(&self, ending: Ending, took: std::time::Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().filter(|bound| seconds > **bound).count();
-        if let Some(counter) = self.buckets.get(bucket) {
-            counter.add(1);
-        }
-        self.nanoseconds
-            .add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    pub(crate) fn record(&self, ending: Ending, took: Duration) {
+        observe(took, &BOUNDS, &self.buckets, &self.nanoseconds);
         for (known, counter) in Ending::ALL.iter().zip(&self.endings) {
             if *known == ending {
                 counter.add(1);
             }
         }
     }
+
+    /// Counts the time that weir added to a request that was answered.
+    pub(crate) fn record_added(&self, added: Duration) {
+        let buckets = &self.added_buckets;
+        observe(added, &ADDED_BOUNDS, buckets, &self.added_nanoseconds);
+    }
+
+    /// Counts a request that did not end well, by who has to act.
+    pub(crate) fn record_blame(&self, blame: Blame) {
+        for ((known, _), counter) in BLAMES.iter().zip(&self.blames) {
+            if *known == blame {
+                counter.add(1);
+            }
+        }
+    }
+}
+
+/// Counts a duration in a histogram.
+fn observe(took: Duration, bounds: &[f64], buckets: &[Counter], nanoseconds: &Counter) {
+    let seconds = took.as_secs_f64();
+    let bucket = bounds.iter().filter(|bound| seconds > **bound).count();
+    if let Some(counter) = buckets.get(bucket) {
+        counter.add(1);
+    }
+    nanoseconds.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
 }
 
 /// The counters of one upstream.
@@ -77,6 +112,7 @@ pub struct UpstreamMetrics {
     id: UpstreamId,
     /// How many more tools get series of their own, of all upstreams.
     tools_left: Arc<AtomicUsize>,
+    tracer: Arc<Tracer>,
     pub(super) tools: RwLock<HashMap<Box<str>, Arc<Series>>>,
     /// Tools that got no series of their own.
     pub(super) others: Arc<Series>,
@@ -87,10 +123,11 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
-    pub(super) fn new(id: UpstreamId, tools_left: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(id: UpstreamId, tools_left: Arc<AtomicUsize>, tracer: Arc<Tracer>) -> Self {
         Self {
             id,
             tools_left,
+            tracer,
             tools: RwLock::default(),
             others: Arc::default(),
             methods: RwLock::default(),
@@ -103,6 +140,12 @@ impl UpstreamMetrics {
     #[must_use]
     pub fn id(&self) -> &UpstreamId {
         &self.id
+    }
+
+    /// Returns where spans go.
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// Returns the counters of a method; of the tool, where `tool` is the exposed name of one that there is.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -100,6 +101,30 @@ fn there_is_an_end_to_series_of_tools() {
 }
 
 #[test]
+fn the_time_that_weir_adds_has_bounds_in_microseconds() {
+    let (metrics, upstream) = metrics();
+    let series = upstream.series("tools/call", Some("erp__a"));
+    for micros in [20, 30, 90, 700_000] {
+        series.record_added(Duration::from_micros(micros));
+    }
+    let text = text(&metrics);
+    let of = |suffix: &str, bound: &str| {
+        let labels = r#"upstream="erp",method="tools/call",tool="erp__a""#;
+        value(
+            &text,
+            &format!("weir_call_added_seconds{suffix}{{{labels}{bound}}}"),
+        )
+    };
+    assert_eq!(of("_bucket", ",le=\"2.5e-5\""), Some(1.0), "{text}");
+    assert_eq!(of("_bucket", ",le=\"5e-5\""), Some(2.0));
+    assert_eq!(of("_bucket", ",le=\"0.0001\""), Some(3.0));
+    assert_eq!(of("_bucket", ",le=\"0.5\""), Some(3.0));
+    assert_eq!(of("_bucket", ",le=\"+Inf\""), Some(4.0));
+    assert_eq!(of("_count", ""), Some(4.0));
+    assert_eq!(of("_sum", ""), Some(0.70014));
+}
+
+#[test]
 fn names_follow_the_conventions() {
     let mut names: Vec<_> = names::ALL.iter().map(|family| family.name).collect();
     for family in names::ALL {
@@ -123,4 +148,34 @@ fn names_follow_the_conventions() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), names::ALL.len());
+}
+
+#[test]
+fn every_value_of_the_text_is_a_point_for_open_telemetry() {
+    let (metrics, upstream) = metrics();
+    let series = upstream.series("tools/call", Some("erp__a"));
+    series.record(Ending::Ok, Duration::from_millis(3));
+    series.record_added(Duration::from_micros(30));
+    let observed = Observed::default();
+    let text = metrics.text(&observed, MetricsFormat::Prometheus);
+    let is_value = |line: &&str| !line.starts_with('#') && !line.contains("_bucket{");
+    let lines = text.lines().filter(is_value);
+    let names: BTreeSet<&str> = lines
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let sent = metrics.export(&observed);
+    for name in names {
+        let name = ["_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let is_sent = memchr::memmem::find(&sent, name.as_bytes()).is_some();
+        assert!(is_sent, "{name}");
+    }
+    for label in ["erp__a", "upstream", "outcome"] {
+        assert!(
+            memchr::memmem::find(&sent, label.as_bytes()).is_some(),
+            "{label}"
+        );
+    }
 }

@@ -7,6 +7,7 @@
 use std::fmt::{Display, Write as _};
 
 use crate::metrics::names::{FamilyKind, MetricFamily};
+use crate::telemetry::Histogram;
 
 /// One of the two formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ impl MetricsText {
         }
     }
 
-    /// Writes a metric with its values, which `values` writes one after the other, as the formats require.
-    pub(super) fn family(&mut self, family: &MetricFamily, values: impl FnOnce(&mut Values<'_>)) {
+    /// Writes what comes before the values of a metric.
+    pub(super) fn begin(&mut self, family: &MetricFamily) {
         let (kind, help) = (family.kind.as_str(), family.help);
         let name = match (self.format, family.kind) {
             (MetricsFormat::OpenMetrics, FamilyKind::Counter) => {
@@ -73,10 +74,6 @@ impl MetricsText {
         };
         // Writing to a `String` cannot fail.
         let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        values(&mut Values {
-            out: &mut self.out,
-            family,
-        });
     }
 
     pub(super) fn finish(mut self) -> String {
@@ -85,55 +82,40 @@ impl MetricsText {
         }
         self.out
     }
-}
 
-/// The values of one metric.
-pub(super) struct Values<'t> {
-    out: &'t mut String,
-    family: &'t MetricFamily,
-}
-
-impl Values<'_> {
-    /// Writes one value. `labels` are in the order of the family's.
-    pub(super) fn write(&mut self, labels: &[&str], value: impl Display) {
-        self.write_line("", labels, None, value);
-    }
-
-    /// Writes a histogram from the number of values up to each bound and above the previous one (the last
-    /// count is of those above all bounds), and their sum.
     pub(super) fn write_histogram(
         &mut self,
+        family: &MetricFamily,
         labels: &[&str],
-        bounds: &[f64],
-        counts: &[u64],
-        sum: f64,
+        histogram: &Histogram<'_>,
     ) {
         let mut total = 0;
-        let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
-        for (count, bound) in counts.iter().zip(bounds.chain(["+Inf".to_owned()])) {
+        let bounds = histogram.bounds.iter().map(|bound| format!("{bound:?}"));
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        for (count, bound) in histogram.counts.iter().zip(bounds) {
             total += count;
-            self.write_line("_bucket", labels, Some(&bound), total);
+            self.write_line((family, "_bucket"), labels, Some(&bound), total);
         }
-        self.write_line("_sum", labels, None, sum);
-        self.write_line("_count", labels, None, total);
+        self.write_line((family, "_sum"), labels, None, histogram.sum);
+        self.write_line((family, "_count"), labels, None, total);
     }
 
-    fn write_line(
+    pub(super) fn write_line(
         &mut self,
-        suffix: &str,
+        (family, suffix): (&MetricFamily, &str),
         labels: &[&str],
         bound: Option<&str>,
         value: impl Display,
     ) {
-        self.out.push_str(self.family.name);
+        self.out.push_str(family.name);
         self.out.push_str(suffix);
         let bound = bound.map(|bound| ("le", bound));
-        let names = self.family.labels.iter().copied();
+        let names = family.labels.iter().copied();
         let labels = names.zip(labels.iter().copied()).chain(bound);
         let mut open = '{';
         for (name, value) in labels {
             let _ = write!(self.out, "{open}{name}=\"");
-            escape(value, self.out);
+            escape(value, &mut self.out);
             self.out.push('"');
             open = ',';
         }
@@ -198,7 +180,8 @@ mod tests {
             help: "h",
         };
         let mut text = MetricsText::new(MetricsFormat::Prometheus);
-        text.family(&family, |values| values.write(&["x\"} 1\n", "\\"], 7));
+        text.begin(&family);
+        text.write_line((&family, ""), &["x\"} 1\n", "\\"], None, 7);
         assert_eq!(
             text.finish(),
             "# HELP m h\n# TYPE m gauge\nm{a=\"x\\\"} 1\\n\",b=\"\\\\\"} 7\n"

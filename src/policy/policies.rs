@@ -107,12 +107,13 @@ impl Policies {
             }
         }
         let counts = PerKind::from_fn(|kind| catalog.len(kind));
+        let views = ClassViews::new(memory / VIEWS_SHARE, &rules.lookups);
         Self {
             slices: slicing.finder.finish(),
             rules,
             upstreams: found.into(),
             counts,
-            views: ClassViews::new(memory / VIEWS_SHARE),
+            views,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::policy_names::GATEWAY;
 use crate::config::{
     Config, ExpressionReads, Fingerprint, PolicyCoverage, PolicyMode, PolicySettings, WrittenPolicy,
 };
+use crate::lookups::LookupCounts;
 use crate::name::Instance;
 use crate::policy::classes::{CallerClass, ClassKey, Projection, number_of};
 use crate::policy::entities::uid;
@@ -60,6 +61,7 @@ pub struct PolicyRules {
     pub(super) callers: Mutex<Recent<IdentityDigest, Arc<CallerClass>>>,
     pub(super) classes: Mutex<Recent<ClassKey, Arc<CallerClass>>>,
     pub(super) validated: Mutex<Option<Validated>>,
+    pub(super) lookups: Arc<LookupCounts>,
 }
 
 impl std::fmt::Debug for PolicyRules {
@@ -103,7 +105,14 @@ impl PolicyRules {
             callers: Mutex::new(Recent::new(CALLERS)),
             classes: Mutex::new(Recent::new(CLASSES)),
             validated: Mutex::new(None),
+            lookups: Arc::default(),
         })
+    }
+
+    /// Returns how many look-ups of views found one, and how many did not.
+    #[must_use]
+    pub fn view_lookups(&self) -> (u64, u64) {
+        self.lookups.counts()
     }
 
     /// Returns whether it was made of the policies of this config.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::caller::Caller;
 use crate::catalog::{Catalog, CutCatalog, Kind, PerKind, Sight};
+use crate::lookups::LookupCounts;
 use crate::policy::bits::BitSet;
 use crate::policy::classes::{CallerClass, ClassKey};
 use crate::policy::decision::Decision;
@@ -114,14 +115,16 @@ pub(super) struct ClassViews {
     most_bytes: usize,
     bytes: AtomicUsize,
     views: Mutex<KeptViews>,
+    lookups: Arc<LookupCounts>,
 }
 
 type KeptViews = Recent<(ClassKey, Era), Arc<ClassView>>;
 
 impl ClassViews {
     /// Keeps at most this many bytes of lists.
-    pub(super) fn new(most_bytes: usize) -> Self {
+    pub(super) fn new(most_bytes: usize, lookups: &Arc<LookupCounts>) -> Self {
         Self {
+            lookups: Arc::clone(lookups),
             most_bytes,
             bytes: AtomicUsize::new(0),
             views: Mutex::new(Recent::new(CLASSES)),
@@ -138,7 +141,9 @@ impl ClassViews {
     ) -> Arc<ClassView> {
         let key = class.map_or(ClassKey::NOBODY, |class| class.key);
         let mut views = self.views.lock();
-        if let Some(view) = views.get(&(key, era)) {
+        let known = views.get(&(key, era));
+        self.lookups.count(known.is_some());
+        if let Some(view) = known {
             return view;
         }
         let view = Arc::new(ClassView {

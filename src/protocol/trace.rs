@@ -4,9 +4,9 @@
 //! All of it comes in as HTTP headers or in `params._meta`, where the context has un-prefixed keys
 //! (`basic/index.mdx#_meta`), and goes on to the upstream the same two ways:
 //!
-//! - **The context goes in headers and in `_meta`.** `_meta` wins, being the message's own; headers belong to the hop. Weir exports
-//!   no spans, so `parent-id` goes on unchanged: a span id of weir's own would be a parent that nobody ever sees, and would cut the
-//!   trace in two.
+//! - **The context goes in headers and in `_meta`.** `_meta` wins, being the message's own; headers belong to the hop. Where weir
+//!   exports no spans (`telemetry`), `parent-id` goes on unchanged: a span id of weir's own would be a parent that nobody ever sees,
+//!   and would cut the trace in two. Where it does, its span takes the place of the parent ([`Trace::with_parent`]).
 //! - **The request id goes in a header.** Where there are no headers, on stdio, it goes in `_meta` as
 //!   [`REQUEST_ID_KEY`]; it is read from there if no header says otherwise. Without one, weir makes one.
 //! - **What is in `_meta` keeps its bytes**, even where weir can make nothing of it; weir only adds what is not there. What is malformed or too long
@@ -56,6 +56,10 @@ struct Context {
     /// Never without a parent from the same place.
     state: Option<HeaderValue>,
     baggage: Option<HeaderValue>,
+    /// The parent in the headers, if `_meta` has another one.
+    transport: Option<HeaderValue>,
+    /// The parent is a span of weir's own, which takes the place of what is in `_meta`.
+    is_own: bool,
 }
 
 impl Trace {
@@ -88,6 +92,8 @@ impl Trace {
                 .and_then(|_| joined(headers, STATE, is_state)),
             parent,
             baggage: joined(headers, BAGGAGE, is_baggage),
+            transport: None,
+            is_own: false,
         };
         Self {
             made: id.is_none(),
@@ -115,6 +121,10 @@ impl Trace {
         }
         let context = self.context.get_or_insert_default();
         if parent.is_some() {
+            context.transport = context
+                .parent
+                .take()
+                .filter(|other| Some(other) != parent.as_ref());
             (context.parent, context.state) = (parent, take(STATE, is_state));
         }
         if baggage.is_some() {
@@ -133,6 +143,48 @@ impl Trace {
     pub fn trace_id(&self) -> Option<&str> {
         let parent = self.context.as_ref()?.parent.as_ref()?;
         parent.to_str().ok()?.split('-').nth(1)
+    }
+
+    /// Returns the sender's `traceparent`.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.context.as_ref()?.parent.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the `traceparent` of the headers, if `_meta` has another one, which wins.
+    #[must_use]
+    pub fn transport_parent(&self) -> Option<&str> {
+        self.context.as_ref()?.transport.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the sender's `tracestate`.
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        self.context.as_ref()?.state.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the sender's `baggage`.
+    #[must_use]
+    pub fn baggage(&self) -> Option<&str> {
+        self.context.as_ref()?.baggage.as_ref()?.to_str().ok()
+    }
+
+    /// Returns the trace with a span of weir's own as the parent of the next hop, whatever `_meta`
+    /// says. What belongs to the trace as a whole goes on: the state of the sender, and its baggage.
+    #[must_use]
+    pub fn with_parent(&self, parent: HeaderValue) -> Self {
+        let context = self.context.as_deref();
+        Self {
+            context: Some(Box::new(Context {
+                parent: Some(parent),
+                state: context.and_then(|context| context.state.clone()),
+                baggage: context.and_then(|context| context.baggage.clone()),
+                transport: None,
+                is_own: true,
+            })),
+            id: self.id.clone(),
+            made: self.made,
+        }
     }
 
     /// Names the request in an answer's headers.
@@ -167,12 +219,16 @@ impl Trace {
         {
             meta.set(REQUEST_ID_KEY, json::quote(self.request_id()));
         }
+        let is_own = self.context.as_ref().is_some_and(|context| context.is_own);
+        if is_own && self.state().is_none() {
+            meta.remove(STATE);
+        }
         // A state belongs to its parent: it is not put beside another one.
         let has_parent = meta.contains(PARENT);
         let context = self.context();
         for (key, value) in context.filter(|(key, _)| is_trusted || *key != BAGGAGE) {
             let is_taken = meta.contains(key) || (has_parent && key == STATE);
-            if !is_taken {
+            if !is_taken || (is_own && key != BAGGAGE) {
                 meta.set(key, json::quote(value.to_str().unwrap_or_default()));
             }
         }

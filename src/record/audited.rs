@@ -2,14 +2,13 @@
 //! costs nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::audit::{AuditLine, AuditLog, AuditPlace, GuardFinding, NotRecorded};
 use crate::caller::{Caller, Principal};
 use crate::config::AuditedData;
 use crate::guard::Findings;
 use crate::guard::coverage::{RESULT, Shape};
-use crate::json::Object;
 use crate::metrics::{Ending, blame_text};
 use crate::policy::Decision;
 use crate::protocol::era::Era;
@@ -45,8 +44,6 @@ pub(super) struct AuditedRequest {
     upstream_status: Option<&'static str>,
     is_tool_error: bool,
     is_drained: bool,
-    sent: Option<Instant>,
-    upstream_time: Duration,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -63,6 +60,8 @@ pub(super) struct Ended<'r> {
     pub(super) ending: Ending,
     pub(super) blame: Option<Blame>,
     pub(super) took: Duration,
+    /// The part of it that weir took.
+    pub(super) added: Duration,
 }
 
 impl AuditedRequest {
@@ -93,8 +92,6 @@ impl AuditedRequest {
             upstream_status: None,
             is_tool_error: false,
             is_drained: false,
-            sent: None,
-            upstream_time: Duration::ZERO,
             bytes_in: bytes as u64,
             bytes_out: 0,
         }
@@ -144,13 +141,10 @@ impl AuditedRequest {
     }
 
     /// Notes the result as the caller gets it.
-    pub(super) fn set_result(&mut self, result: RecordedData<'_>) {
+    pub(super) fn set_result(&mut self, result: RecordedData<'_>, is_tool_error: bool) {
         let form = self.log.settings().results;
         self.results = self.form(form, result, &RESULT);
-        let result = result.sent;
-        // It is parsed only if it may have the member.
-        self.is_tool_error = memchr::memmem::find(result.as_bytes(), b"\"isError\"").is_some()
-            && Object::parse(result).is_ok_and(|result| result.get("isError") == Some("true"));
+        self.is_tool_error = is_tool_error;
     }
 
     fn form(
@@ -185,17 +179,9 @@ impl AuditedRequest {
         }
     }
 
-    /// Notes that the request goes to its upstream now.
-    pub(super) fn send(&mut self) {
-        self.sent.get_or_insert_with(Instant::now);
-    }
-
     /// Notes the answer of the upstream.
     pub(super) fn answered(&mut self, status: &'static str) {
         self.upstream_status = Some(status);
-        if let Some(sent) = self.sent.take() {
-            self.upstream_time += sent.elapsed();
-        }
     }
 
     pub(super) fn add_bytes_out(&mut self, bytes: usize) {
@@ -221,9 +207,6 @@ impl AuditedRequest {
 
     /// Writes the line.
     pub(super) fn write(mut self, ended: &Ended<'_>) {
-        if let Some(sent) = self.sent.take() {
-            self.upstream_time += sent.elapsed();
-        }
         let Ended {
             caller, decision, ..
         } = ended;
@@ -269,7 +252,7 @@ impl AuditedRequest {
             result_status: Some(self.status(ended.ending, ended.blame)),
             blame: ended.blame.map(blame_text),
             latency: Some(ended.took),
-            added_latency: Some(ended.took.saturating_sub(self.upstream_time)),
+            added_latency: Some(ended.added),
             bytes_in: Some(self.bytes_in),
             bytes_out: Some(self.bytes_out),
             hops: Some(self.hops.iter().map(|hop| &**hop).collect()),

@@ -332,6 +332,7 @@ impl UpstreamReply {
     /// Ends the reply with the upstream's response.
     async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
         self.note_answer();
+        self.sent.stream.span.end(response.outcome);
         self.record.note_answer(match response.outcome {
             Outcome::Result(_) => "result",
             Outcome::Error(_) => "error",
@@ -396,6 +397,7 @@ impl UpstreamReply {
                 blame,
             } => {
                 self.record.refuse(blame);
+                self.record.set_error(&error);
                 Payload {
                     status,
                     chunks: vec![message::error(Some(id), &error)],
@@ -418,8 +420,10 @@ impl UpstreamReply {
 
     /// Ends the reply because the upstream gave no usable answer.
     fn fail(&mut self, error: &LinkError) -> Outgoing {
+        self.sent.stream.span.fail(error);
         let cancel = &mut self.sent.stream.cancel;
         self.record.note_answer(error.public_text());
+        self.record.set_failure(error.kind());
         let request_id = self.record.request_id();
         tracing::warn!(upstream = %cancel.link.id(), reason = %error.full_text(), request_id, "call failed");
         cancel.record_failure(error);

@@ -9,6 +9,9 @@
 //! - its tool may be called twice, by its annotations and by the operator's config, and the error
 //!   is a passing one.
 
+mod attempt;
+mod client_span;
+mod failures;
 mod in_flight;
 mod notices;
 mod own;
@@ -20,7 +23,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, LogFilter, request};
+use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, request};
 use crate::caller::Presence;
 use crate::catalog::NamedResources;
 use crate::catalog::Route;
@@ -40,6 +43,9 @@ use crate::relay::{Scope, hops};
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
 
+use attempt::{Attempt, PreparedAttempt, SendError};
+use client_span::ClientSpan;
+use failures::log_failure;
 use in_flight::SendingRequest;
 pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
 pub use notices::{answer, progress, roots_changed};
@@ -95,6 +101,9 @@ pub(super) async fn send(
     } = guarded;
     let link = scope.link(&permit)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
+    if guard.is_some() {
+        record.hide_data();
+    }
     record.set_destination(&link.metrics, target.method, tool);
     note_target(record, &target);
     if let Some(sent) = target.params.get("arguments") {
@@ -128,6 +137,7 @@ pub(super) async fn send(
     sent.map_err(|error| match error {
         SendError::Link(error) => {
             record.note_answer(error.public_text());
+            record.set_failure(error.kind());
             log_failure(link, method, request_id, &error)
         }
         SendError::Refused(fault) => fault,
@@ -156,28 +166,6 @@ struct Sender<'s, 'p> {
     record: &'s mut Record,
 }
 
-/// Why a request was not sent, or got no answer.
-enum SendError {
-    /// The upstream could not be reached, or its answer is not usable.
-    Link(LinkError),
-    /// Weir itself refused it.
-    Refused(Fault),
-}
-
-/// One attempt, sent.
-struct Attempt {
-    cancel: CancelOnDrop,
-    token: Option<Box<str>>,
-    logs: LogFilter,
-    is_task: bool,
-}
-
-impl From<LinkError> for SendError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
-    }
-}
-
 impl Sender<'_, '_> {
     /// Sends the request, and again where the rules of this module allow it.
     async fn send_with_retry(mut self) -> Result<Sent, SendError> {
@@ -189,6 +177,9 @@ impl Sender<'_, '_> {
         loop {
             let attempted = self.attempt(&peer, slot.take()).await;
             let (mut attempt, exchange) = attempted.map_err(SendError::Refused)?;
+            if let Err(error) = &exchange {
+                attempt.span.fail(error);
+            }
             match exchange {
                 Ok(exchange) => return Ok(self.sent(attempt, exchange, &peer)),
                 // The upstream did not run it: the headers that repeat arguments do not fit the
@@ -267,12 +258,41 @@ impl Sender<'_, '_> {
         peer: &Arc<Peer>,
         mut slot: Option<InFlightSlot>,
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
-        let (scope, link) = (self.scope, self.link);
         let is_task = self.prepare_task(peer);
+        let PreparedAttempt {
+            outbound,
+            token,
+            logs,
+            span,
+        } = self.prepare_attempt(peer)?;
+        if let Some(slot) = &mut slot {
+            slot.note_size(outbound.params.len());
+        }
+        self.record.note_sent();
+        let sending = SendingRequest::new(self.link, peer, outbound, self.deadline, slot);
+        let (cancel, exchange) = sending.await;
+        let attempt = Attempt {
+            cancel,
+            token,
+            logs,
+            is_task,
+            span,
+        };
+        Ok((attempt, exchange))
+    }
+
+    /// Makes what is sent to this peer, and the span of it.
+    fn prepare_attempt(&mut self, peer: &Peer) -> Result<PreparedAttempt, Fault> {
+        let (scope, link) = (self.scope, self.link);
         let extension = self.extension.as_ref();
         let last = extension.map_or(self.deadline, DeadlineExtension::latest);
+        let id = link.next_id();
+        let span = ClientSpan::begin(self.record, (link, peer), &self.target, id);
+        let place = self.record.place();
+        let onward = place.and_then(|place| place.onward(scope.trace, span.span()));
+        let trace = onward.as_ref().unwrap_or(scope.trace);
         let hop_meta = HopMeta {
-            trace: scope.trace,
+            trace,
             onward: hops::onward(scope, last),
             wants_progress: self.extension.is_some(),
             keeps_baggage: self.guard.is_none(),
@@ -284,7 +304,6 @@ impl Sender<'_, '_> {
             is_trusted: link.config.forward_meta,
         };
         let meta = self.meta.as_ref().or(self.request.meta.as_ref());
-        let id = link.next_id();
         let HopParams {
             params,
             token,
@@ -295,10 +314,7 @@ impl Sender<'_, '_> {
             true => headers::room_in(&headers),
             false => 0,
         };
-        scope.trace.write(&mut headers, baggage_room);
-        if let Some(slot) = &mut slot {
-            slot.note_size(params.len());
-        }
+        trace.write(&mut headers, baggage_room);
         let outbound = OutboundRequest {
             id,
             method: self.target.method,
@@ -306,16 +322,12 @@ impl Sender<'_, '_> {
             headers,
             memory: scope.memory(link),
         };
-        self.record.note_sent();
-        let sending = SendingRequest::new(link, peer, outbound, self.deadline, slot);
-        let (cancel, exchange) = sending.await;
-        let attempt = Attempt {
-            cancel,
+        Ok(PreparedAttempt {
+            outbound,
             token,
             logs,
-            is_task,
-        };
-        Ok((attempt, exchange))
+            span,
+        })
     }
 
     /// Gathers what is needed to relay the answer to an attempt.
@@ -330,6 +342,7 @@ impl Sender<'_, '_> {
             exchange: exchange.with_deadline(self.deadline),
             logs: attempt.logs,
             requests: ServerRequests::new(session),
+            span: attempt.span,
             extension: self.extension,
         };
         let bridge = AnswerBridge {
@@ -419,19 +432,4 @@ impl Sender<'_, '_> {
         }
         is_new
     }
-}
-
-/// Logs for the operator why a request failed, and returns the fault for the caller.
-fn log_failure(link: &Link, method: &'static str, request_id: &str, error: &LinkError) -> Fault {
-    if matches!(
-        error,
-        LinkError::CircuitOpen { .. } | LinkError::CallerIdentity
-    ) {
-        // There may be many of these. The failures that opened the circuit have been logged, and a
-        // caller without a token is told so.
-        tracing::debug!(upstream = %link.id(), method, reason = %error, request_id, "call refused");
-    } else {
-        tracing::warn!(upstream = %link.id(), method, reason = %error.full_text(), request_id, "call failed");
-    }
-    error.to_fault(link.id())
 }

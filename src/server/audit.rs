@@ -32,7 +32,7 @@ pub(super) fn start(serves: bool, first: &Snapshot) -> Result<Option<Arc<AuditLo
     let instance = config.instance.as_ref();
     let instance = instance.map(|name| name.as_str()).unwrap_or_default();
     let key = keys.signer.public_key();
-    let log = AuditLog::start(settings, keys, instance)?;
+    let log = AuditLog::start(settings, keys, instance, first.metrics.tracer())?;
     tracing::info!(file = %settings.file.display(), %key, "every request leaves a record");
     if settings.sign.is_none() && config.state_dir.is_none() {
         tracing::warn!(

@@ -48,6 +48,11 @@ impl Authentication {
         }
     }
 
+    /// Returns the way callers are authenticated, which may not have begun yet.
+    pub(super) fn current(&self) -> &Arc<CurrentAuthenticator> {
+        &self.current
+    }
+
     /// Returns the way callers are authenticated, which follows the config from now on. `trust` is
     /// that of the listener's handshakes, if they ask for certificates.
     ///

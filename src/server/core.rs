@@ -30,9 +30,8 @@ use crate::server::audit;
 use crate::server::authentication::Authentication;
 use crate::server::context::make_context;
 use crate::server::data_guard::DataGuard;
-use crate::server::error::ServeError;
-use crate::server::options::Options;
 use crate::server::warnings::{is_gated, warn_of_config};
+use crate::server::{error::ServeError, export::Export, options::Options};
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
 
@@ -60,6 +59,7 @@ pub struct Core {
     pub(super) authentication: Authentication,
     /// Makes the rules for data.
     data_guard: DataGuard,
+    pub(super) export: Export,
 }
 
 impl Core {
@@ -73,6 +73,7 @@ impl Core {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
         let around = make_context(&config, options, &files, &tasks, &shutdown);
+        let export = Export::start(&config, options, &around)?;
         let authentication = Authentication::new(&files, &around.auth, &around.memory);
         tasks.spawn(files.watch(shutdown.clone()));
         let upstreams = config.upstreams.values();
@@ -120,6 +121,7 @@ impl Core {
             keepers: BTreeMap::new(),
             authentication,
             data_guard,
+            export,
         };
         for link in links.iter() {
             core.schedule.add(link).await?;
@@ -137,6 +139,7 @@ impl Core {
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
         let authentication = self.authentication.prepare(&config.listen)?;
         let guard = self.data_guard.make(&config).await?;
+        let export = self.export.prepare(&config)?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -179,6 +182,7 @@ impl Core {
             }
         }
         self.authentication.apply(authentication);
+        self.export.apply(export);
         self.publish(config, Arc::clone(&links), (pins, guard))
             .await;
         // Only now: the publisher ignores listings of links that it does not know.

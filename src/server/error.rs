@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::audit::AuditFileError;
 use crate::authentication::AuthenticationSetupError;
+use crate::credentials::SetupError;
 use crate::credentials::secrets::SecretUnavailable;
 use crate::guard::detectors::DetectorsError;
 use crate::guard::pseudonyms::KeyTextError;
@@ -79,6 +80,9 @@ pub enum ServeError {
     /// Weir stops while it sets itself up.
     #[error("it was stopped meanwhile")]
     Unfinished,
+    /// Spans and log records cannot be sent as the config says.
+    #[error("`telemetry`")]
+    Telemetry(#[source] SetupError),
     /// The resync schedule cannot be set up.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -21,9 +21,21 @@ pub struct Options {
     /// Gives memory that was freed back to the system at once; `None` if only the allocator does that. It
     /// may take some milliseconds.
     pub release_memory: Option<fn()>,
+    /// Whether spans and log records are sent, as the config says: what serves does that, and no
+    /// command.
+    pub exports: bool,
 }
 
 impl Options {
+    /// Has spans and log records sent, as the config says.
+    #[must_use]
+    pub fn exporting(self) -> Self {
+        Self {
+            exports: true,
+            ..self
+        }
+    }
+
     /// Returns whether the listen address was given on the command line rather than in the file.
     pub(super) fn listens_elsewhere(&self) -> bool {
         let source = self.source.as_ref();

@@ -334,6 +334,8 @@ impl ReloadableCore {
             !source.is_stream
         });
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
+        let callers = core.authentication.current();
+        core.export.send_metrics(&live, &reloads, callers);
         let tasks = core.tasks.clone();
         if let Some(source) = source.as_ref().filter(|source| source.watched) {
             let watching = config_watch::watch(source.file.clone(), reloads.clone());

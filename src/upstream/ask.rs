@@ -6,10 +6,12 @@ use tokio::time::Instant;
 use crate::protocol::era::Era;
 use crate::protocol::headers;
 use crate::protocol::message::{Message, Outcome};
+use crate::telemetry::Span;
 use crate::upstream::error::LinkError;
 use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
 use crate::upstream::request::OutboundRequest;
+use crate::upstream::spans;
 
 /// A JSON-RPC answer: `result` or `error` as JSON text.
 pub type Answer = Result<String, String>;
@@ -27,9 +29,26 @@ pub async fn ask(
     params: String,
     deadline: Instant,
 ) -> Result<Answer, LinkError> {
+    ask_within(link, peer, (method, params), deadline, None).await
+}
+
+/// Does the same within a span, which the peer is told of in a header.
+///
+/// # Errors
+/// No usable answer came by `deadline`.
+pub(super) async fn ask_within(
+    link: &Link,
+    peer: &Peer,
+    (method, params): (&'static str, String),
+    deadline: Instant,
+    span: Option<&Span>,
+) -> Result<Answer, LinkError> {
     let mut mirrored = HeaderMap::new();
     if peer.era() == Era::Modern {
         headers::write_method(&mut mirrored, method);
+    }
+    if let Some(span) = span {
+        spans::write_header(span, &mut mirrored);
     }
     let outbound = || OutboundRequest {
         id: link.next_id(),

@@ -1,5 +1,6 @@
 //! The errors between weir and an upstream.
 
+mod kind;
 mod words;
 
 use std::time::Duration;

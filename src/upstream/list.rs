@@ -14,7 +14,8 @@ use crate::json::{self, Object};
 use crate::protocol::era::Era;
 use crate::protocol::message::read_number;
 use crate::protocol::{meta, method};
-use crate::upstream::ask::ask;
+use crate::telemetry::Span;
+use crate::upstream::ask::{ask, ask_within};
 use crate::upstream::error::{LinkError, Liveness};
 use crate::upstream::health::FailedList;
 use crate::upstream::instructions::GivenInstructions;
@@ -22,6 +23,7 @@ use crate::upstream::introduction;
 use crate::upstream::link::{Link, Wire};
 use crate::upstream::peer::Peer;
 use crate::upstream::probe;
+use crate::upstream::spans;
 
 /// The most pages of one kind.
 const MOST_PAGES: usize = 1_000;
@@ -62,7 +64,7 @@ type Lists = PerKind<Option<Result<ListedItems, LinkError>>>;
 /// Lists everything that the peer offers: all kinds at once, the pages of a kind one after the
 /// other. A list that fails costs no other kind anything. While one keeps weir waiting, what has
 /// come is given to `take_part`, at most once. The kinds in `impatient` are given up then, unless
-/// others are waited for.
+/// others are waited for. Each page is a span below `span`.
 ///
 /// # Errors
 /// The connection was lost, or no list is of use: each failed, or passed a limit.
@@ -70,6 +72,7 @@ pub async fn list(
     link: &Link,
     peer: &Peer,
     impatient: PerKind<bool>,
+    span: Option<&Span>,
     take_part: impl AsyncFnOnce(Listing),
 ) -> Result<Listed, LinkError> {
     let deadline = link.list_deadline();
@@ -78,7 +81,7 @@ pub async fn list(
     let mut waiting: FuturesUnordered<_> = Kind::ALL
         .into_iter()
         .filter(|kind| offered(*kind))
-        .map(async |kind| (kind, list_kind(link, peer, kind, deadline).await))
+        .map(async |kind| (kind, list_kind(link, peer, kind, deadline, span).await))
         .collect();
     let mut given = std::pin::pin!(current_instructions(link, peer, deadline));
     let mut instructions = None;
@@ -225,12 +228,14 @@ async fn list_kind(
     peer: &Peer,
     kind: Kind,
     deadline: Instant,
+    span: Option<&Span>,
 ) -> Result<ListedItems, LinkError> {
     let mut listed = ListedItems::default();
     let most = link.config.limits.tools;
     let (mut bytes, mut cursor, mut seen) = (0_usize, None::<String>, HashSet::new());
     for _ in 0..MOST_PAGES {
-        let Some(page) = list_page(link, peer, kind, cursor.as_deref(), deadline).await? else {
+        let page = list_page(link, peer, (kind, cursor.as_deref()), deadline, span);
+        let Some(page) = page.await? else {
             return Ok(listed);
         };
         let result =
@@ -282,9 +287,9 @@ fn next_cursor<'r>(era: Era, result: &'r Object<'_>) -> Option<Cow<'r, str>> {
 async fn list_page(
     link: &Link,
     peer: &Peer,
-    kind: Kind,
-    cursor: Option<&str>,
+    (kind, cursor): (Kind, Option<&str>),
     deadline: Instant,
+    span: Option<&Span>,
 ) -> Result<Option<String>, LinkError> {
     let mut params = Object::new();
     if let Some(cursor) = cursor {
@@ -300,10 +305,20 @@ async fn list_page(
     if let Some(instance) = &link.instance {
         own.set(meta::PATH, instance.alone());
     }
+    let mut span = span.map(|above| link.begin_own_span(above, peer, kind.method()));
+    if let Some(span) = &span {
+        spans::write_meta(span, &mut own);
+    }
     if !own.is_empty() {
         params.set("_meta", own.to_text());
     }
-    match ask(link, peer, kind.method(), params.to_text(), deadline).await? {
+    let request = (kind.method(), params.to_text());
+    let answer = ask_within(link, peer, request, deadline, span.as_deref()).await;
+    if let Some(span) = &mut span {
+        spans::end_page(span, &answer);
+    }
+    drop(span);
+    match answer? {
         Ok(result) => Ok(Some(result)),
         Err(error) => {
             let unknown =

@@ -69,10 +69,12 @@ fn parsed(path: &str, value: &str) -> String {
         format!("{{ {key}: {inner} }}")
     });
     let admin = if section == "admin" { "" } else { "admin: {}" };
-    // A policy has files and records have one, whatever else is written of them.
+    // A policy has files, records have one, and telemetry goes somewhere, whatever else is written of
+    // them.
     let setting = match section {
         "policy" => setting.replacen('{', "{ files: [src/config/tests/policies/a.cedar],", 1),
         "audit" => setting.replacen('{', "{ file: weir.jsonl,", 1),
+        "telemetry" => setting.replacen('{', "{ endpoint: \"http://127.0.0.1:4318\",", 1),
         _ => setting,
     };
     let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
@@ -97,8 +99,11 @@ fn every_default_that_is_documented_is_true() {
         "descriptions name a default as \"by default 3s\": {defaults:#?}"
     );
     let nothing = parsed("version", "1");
-    let [no_policy, no_audit] = ["policy", "audit"].map(|section| parsed(section, "{ }"));
-    for (path, default) in defaults {
+    let sections = ["policy", "audit", "telemetry"];
+    let [no_policy, no_audit, no_telemetry] = sections.map(|section| parsed(section, "{ }"));
+    // A login has a `type`, which says what else it has.
+    let is_whole = |(path, _): &(String, String)| !path.starts_with("telemetry.auth.");
+    for (path, default) in defaults.into_iter().filter(is_whole) {
         let is_bare = default.parse::<f64>().is_ok()
             || default.starts_with('[')
             || ["true", "false"].contains(&default.as_str());
@@ -110,6 +115,7 @@ fn every_default_that_is_documented_is_true() {
         let expected = match path.split('.').next() {
             Some("policy") => &no_policy,
             Some("audit") => &no_audit,
+            Some("telemetry") => &no_telemetry,
             _ => &nothing,
         };
         assert_eq!(parsed(&path, &value), *expected, "{path}: {value}");
@@ -215,7 +221,10 @@ fn every_config_that_is_shown_is_valid() {
             }
             count += 1;
             let file = Path::new("/nonexistent/weir.yaml");
-            let config = weir::config::parse(&text, file, &|_| Some("t0ken".to_owned()));
+            let config = weir::config::parse(&text, file, &|name| {
+                let is_named = !weir::config::is_standard_variable(name);
+                is_named.then(|| "t0ken".to_owned())
+            });
             if let Err(errors) = config {
                 panic!("{}:{line}: {errors}", page.name());
             }

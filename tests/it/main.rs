@@ -107,6 +107,7 @@ mod starts;
 mod stored;
 mod streams;
 mod swap;
+mod telemetry;
 mod terminals;
 mod tls;
 mod tokens;

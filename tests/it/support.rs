@@ -7,6 +7,7 @@ pub mod balancer;
 pub mod client;
 pub mod issuer;
 pub mod lens;
+pub mod otlp;
 pub mod principals;
 pub mod prowler;
 pub mod ran;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::keys::KeySet;
 use crate::allowance::Allowance;
 use crate::latest::Latest;
+use crate::lookups::LookupCounts;
 
 /// The age at which keys are fetched again if the issuer does not say (`Cache-Control`).
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
@@ -73,6 +74,7 @@ pub(super) struct KeyCache {
     stop: CancellationToken,
     known: Latest<Option<KnownKeys>>,
     fetches: Mutex<FetchState>,
+    lookups: LookupCounts,
 }
 
 /// The keys, and until when they are good.
@@ -143,12 +145,24 @@ impl KeyCache {
                 failed: None,
                 unknown: Allowance::new(UNKNOWN_KEYS),
             }),
+            lookups: LookupCounts::default(),
         })
     }
 
     /// Returns the keys; `None` if there are none, or they are too old. Has old ones fetched again in
     /// the background.
     pub(super) fn current(self: &Arc<Self>) -> Option<Arc<KeySet>> {
+        let found = self.find();
+        self.lookups.count(found.is_some());
+        found
+    }
+
+    /// Returns how many look-ups found keys, and how many did not.
+    pub(super) fn lookups(&self) -> (u64, u64) {
+        self.lookups.counts()
+    }
+
+    fn find(self: &Arc<Self>) -> Option<Arc<KeySet>> {
         let known = self.known.get();
         let known = known.as_ref().as_ref()?;
         let now = Instant::now();

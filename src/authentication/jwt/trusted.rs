@@ -99,6 +99,15 @@ impl TrustedKeys {
         })
     }
 
+    /// Returns how many look-ups found keys that were fetched, and how many did not; `None` where they
+    /// are in a file.
+    pub(super) fn lookups(&self) -> Option<(u64, u64)> {
+        match &*self.keys {
+            IssuerKeys::Fetched(cache) => Some(cache.lookups()),
+            IssuerKeys::File(_) => None,
+        }
+    }
+
     /// Makes keys with a cache, for tests.
     #[cfg(test)]
     pub(super) fn with_cache(entry: &JwtIssuer, rules: TokenRules, cache: Arc<KeyCache>) -> Self {

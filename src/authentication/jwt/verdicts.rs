@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::authentication::refusal::Refusal;
 use crate::caller::Caller;
+use crate::lookups::LookupCounts;
 use crate::memory::{MemoryShare, Reservation};
 
 /// The longest that a token is accepted without another look: a key that its issuer withdraws, and a
@@ -39,6 +40,7 @@ pub(super) struct VerdictCache {
     share: MemoryShare,
     accepted: Mutex<Generations<Caller>>,
     refused: Mutex<Generations<Refusal>>,
+    lookups: LookupCounts,
 }
 
 /// Entries in the order of their use, roughly: when the young half is full, the old half is
@@ -88,16 +90,27 @@ impl VerdictCache {
             share,
             accepted: Mutex::new(Generations::new(MAX_ACCEPTED, MAX_BYTES)),
             refused: Mutex::new(Generations::new(MAX_REFUSED, MAX_BYTES)),
+            lookups: LookupCounts::default(),
         }
     }
 
     /// Returns the verdict on a token, if it still holds.
     pub(super) fn get(&self, digest: TokenDigest) -> Option<Verdict> {
-        let now = Instant::now();
+        let found = self.find(digest, Instant::now());
+        self.lookups.count(found.is_some());
+        found
+    }
+
+    fn find(&self, digest: TokenDigest, now: Instant) -> Option<Verdict> {
         if let Some(caller) = self.accepted.lock().get(digest, now) {
             return Some(Ok(caller));
         }
         self.refused.lock().get(digest, now).map(Err)
+    }
+
+    /// Returns how many look-ups found a verdict, and how many did not.
+    pub(super) fn lookups(&self) -> (u64, u64) {
+        self.lookups.counts()
     }
 
     /// Remembers a verdict for a time, if there is memory for it. `bytes` is its size, roughly.

@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 71] = [
+const KEYS: [(&str, &str, &str, Reload); 88] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -144,6 +144,53 @@ const KEYS: [(&str, &str, &str, Reload); 71] = [
     ("audit.fsync", "always", "1s", Refused("audit")),
     ("audit.rotate", "null", "{ keep: 3 }", Refused("audit")),
     ("audit.checkpoints", "a", "b", Refused("audit")),
+    (
+        "telemetry",
+        "null",
+        "{ endpoint: 'http://127.0.0.1:1' }",
+        Applied,
+    ),
+    (
+        "telemetry.endpoint",
+        "'http://127.0.0.1:1'",
+        "'http://127.0.0.1:2'",
+        Applied,
+    ),
+    (
+        "telemetry.traces_endpoint",
+        "'http://127.0.0.1:1'",
+        "'http://127.0.0.1:2'",
+        Applied,
+    ),
+    (
+        "telemetry.logs_endpoint",
+        "'http://127.0.0.1:1'",
+        "'http://127.0.0.1:2'",
+        Applied,
+    ),
+    ("telemetry.logs", "true", "false", Applied),
+    (
+        "telemetry.metrics_endpoint",
+        "'http://127.0.0.1:1'",
+        "'http://127.0.0.1:2'",
+        Applied,
+    ),
+    ("telemetry.metrics", "true", "false", Applied),
+    ("telemetry.metrics_interval", "10s", "20s", Applied),
+    ("telemetry.audit", "false", "null", Applied),
+    ("telemetry.headers", "{ x-a: b }", "{ x-a: c }", Applied),
+    (
+        "telemetry.auth",
+        "{ type: none }",
+        "{ type: sigv4 }",
+        Applied,
+    ),
+    ("telemetry.tls", "null", "{ min_version: '1.3' }", Applied),
+    ("telemetry.allow_plain_http", "true", "false", Applied),
+    ("telemetry.sample", "0.1", "1", Applied),
+    ("telemetry.resource", "{ a: b }", "{ a: c }", Applied),
+    ("telemetry.timeout", "1s", "2s", Applied),
+    ("telemetry.compression", "none", "gzip", Applied),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",
@@ -232,7 +279,8 @@ fn with(key: &str, value: &str) -> Config {
     let beside = match key {
         // Only a socket has permissions.
         "admin.mode" => "address: 'unix:a.sock', ",
-        "policy.files" | "audit.file" => "",
+        "policy.files" | "audit.file" | "telemetry.endpoint" => "",
+        _ if key.starts_with("telemetry.") => "endpoint: 'http://127.0.0.1:3', ",
         _ if key.starts_with("audit.") => "file: x.jsonl, ",
         // Without files there is no policy.
         _ if key.starts_with("policy.") => concat!("files: [", policies!("a.cedar"), "], "),

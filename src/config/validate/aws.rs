@@ -84,7 +84,7 @@ pub(super) fn check_sigv4(
     raw: &raw::Sigv4,
     target: Option<&HttpTarget>,
     at: &KeyPath,
-) -> Auth {
+) -> Box<Sigv4> {
     let named = target
         .map(|target| parse_aws_host(&target.url))
         .unwrap_or_default();
@@ -94,14 +94,14 @@ pub(super) fn check_sigv4(
     let region = check_region(check, raw.region.as_ref(), &at.key("region"));
     let of_target = target.and_then(|target| target.region.clone());
     let assume_role = check_role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
-    Auth::Sigv4(Box::new(Sigv4 {
+    Box::new(Sigv4 {
         service: service.or(of_url).unwrap_or_else(|| SERVICE.to_owned()),
         region: region.or(of_target).or(named.region),
         credentials: AwsCredentials {
             source: check_source(check, raw, at),
             assume_role,
         },
-    }))
+    })
 }
 
 fn check_source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSource {

@@ -99,12 +99,12 @@ pub(super) fn check_auth(
             .flat_map(|headers| headers.keys())
             .any(own);
         return match is_aws && !by_hand && !check.source.is_excused(at, "auth") {
-            true => aws::check_sigv4(
+            true => Auth::Sigv4(aws::check_sigv4(
                 check,
                 &raw::Sigv4::default(),
                 context.target,
                 &at.key("auth"),
-            ),
+            )),
             false => Auth::None,
         };
     };
@@ -144,7 +144,7 @@ pub(super) fn check_written(
                 password: resolve_secret(check, password, &at.key("password")),
             }
         }
-        raw::Auth::Sigv4(raw) => aws::check_sigv4(check, raw, context.target, at),
+        raw::Auth::Sigv4(raw) => Auth::Sigv4(aws::check_sigv4(check, raw, context.target, at)),
         raw::Auth::ClientCredentials(raw) => {
             oauth::check_client_credentials(check, raw, context, at)
         }
@@ -214,7 +214,11 @@ fn resolve_header_secret(check: &mut Check<'_>, raw: &raw::SecretRef, at: &KeyPa
     check_header_value(check, secret, at)
 }
 
-fn check_header_value(check: &mut Check<'_>, value: SecretRef, at: &KeyPath) -> SecretRef {
+pub(super) fn check_header_value(
+    check: &mut Check<'_>,
+    value: SecretRef,
+    at: &KeyPath,
+) -> SecretRef {
     let unfit = |value: &Secret| HeaderValue::from_str(value.expose()).is_err();
     if value.first().is_some_and(unfit) {
         check.report(at, HeaderSettingError::Value);

@@ -15,7 +15,7 @@ use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::rates::{check_memory, check_rates};
 use super::resync::check_resync;
 use super::values::{check_address, check_lower_case, host};
-use super::{drift, environment, guard, policy, server};
+use super::{drift, environment, guard, policy, server, telemetry};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
@@ -83,13 +83,12 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let audit = raw
         .audit
         .map(|raw| check_audit(check, raw, &root.key("audit")));
+    let telemetry = (raw.telemetry, audit.is_some());
+    let telemetry = telemetry::check_telemetry(check, telemetry, &root.key("telemetry"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
-    let mut defaults = check_defaults(
-        check,
-        raw.defaults.unwrap_or_default(),
-        &root.key("defaults"),
-    );
+    let defaults = raw.defaults.unwrap_or_default();
+    let mut defaults = check_defaults(check, defaults, &root.key("defaults"));
     defaults.has_state = state_dir.is_some() || check.source.is_excused(&root, "state");
     Settings {
         config: Config {
@@ -103,6 +102,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             policy,
             guard: Arc::new(guard),
             audit,
+            telemetry,
             naming,
             server,
             upstreams: IndexMap::new(),

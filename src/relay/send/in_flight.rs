@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::bridge::LogFilter;
 use crate::relay::hops::DeadlineExtension;
+use crate::relay::send::client_span::ClientSpan;
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
 
@@ -136,6 +137,8 @@ pub(in crate::relay) struct UpstreamStream {
     pub(in crate::relay) logs: LogFilter,
     /// The requests that the upstream sent to the caller during this call.
     pub(in crate::relay) requests: ServerRequests,
+    /// The span of the attempt.
+    pub(in crate::relay) span: ClientSpan,
     /// How progress prolongs the call, if it does.
     pub(in crate::relay) extension: Option<DeadlineExtension>,
 }

@@ -19,7 +19,10 @@ pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let read = parse(text, &|_| Some(CANARY.to_owned()));
+    let read = parse(text, &|name| {
+        let is_named = !weir::config::is_standard_variable(name);
+        is_named.then(|| CANARY.to_owned())
+    });
     match &read {
         Ok(config) => valid(config),
         Err(errors) => explained(text, errors),
@@ -157,7 +160,7 @@ fn imported(text: &str, json: Option<&Value>) {
             name if name.contains("URL") || name.contains("ENDPOINT") => "https://localhost",
             _ => "localhost",
         };
-        Some(value.to_owned())
+        (!weir::config::is_standard_variable(&name)).then(|| value.to_owned())
     };
     let read = parse(&yaml, &env);
     assert!(read.is_ok(), "{}\n{yaml}", read.unwrap_err());

@@ -49,6 +49,8 @@ async fn a_hundred_first_callers_share_one_fetch() {
     let verdicts = join_all(tokens.iter().map(|token| authenticator.authenticate(token))).await;
     assert!(verdicts.iter().all(Result::is_ok));
     assert_eq!(keys.fetches(), 1);
+    // Each of them looked twice: before the fetch and after it.
+    assert_eq!(authenticator.key_lookups(), Some((100, 101)));
     // From now on nothing has to be awaited.
     assert!(authenticator.try_now(&tokens[0]).unwrap().is_ok());
     assert!(

@@ -1,0 +1,89 @@
+//! Spans of requests to an upstream, and of what weir asks of it by itself.
+
+use http::{HeaderMap, HeaderName};
+
+use crate::config::Endpoint;
+use crate::json::{self, Object};
+use crate::record::fail_with;
+use crate::telemetry::{Span, SpanKind, names};
+use crate::upstream::error::LinkError;
+use crate::upstream::link::Link;
+use crate::upstream::peer::Peer;
+
+/// The header, and the key of `_meta`, that carries a span to the next hop.
+const PARENT: &str = "traceparent";
+
+/// Says of a span which upstream it is about, and how that is reached.
+pub fn describe_upstream(span: &mut Span, link: &Link) {
+    span.set(names::UPSTREAM, link.id().as_str());
+    span.set(names::CONNECTOR, link.config.connector.as_str());
+    match &link.config.endpoint {
+        Endpoint::Http(endpoint) => {
+            let transport = match endpoint.socket {
+                Some(_) => "unix",
+                None => "tcp",
+            };
+            span.set(names::TRANSPORT, transport);
+            span.set(names::NETWORK_PROTOCOL, "http");
+            span.set_some(names::SERVER_ADDRESS, endpoint.url.host_str());
+            let port = endpoint.url.port_or_known_default();
+            span.set_some(names::SERVER_PORT, port.map(i64::from));
+        }
+        Endpoint::Child { .. } => span.set(names::TRANSPORT, "pipe"),
+    }
+}
+
+/// Says of the span of a request what the server at the other end speaks.
+pub fn describe_peer(span: &mut Span, peer: &Peer) {
+    span.set(names::PROTOCOL, &*peer.version);
+}
+
+/// Ends a span with an error of the connection.
+pub fn fail(span: &mut Span, error: &LinkError) {
+    span.fail(error.kind(), error.public_text());
+}
+
+impl Link {
+    /// Begins the span of a listing, a trace of its own; `None` if it is not recorded.
+    #[must_use]
+    pub fn begin_resync_span(&self) -> Option<Box<Span>> {
+        let mut span = self.metrics.tracer().pipeline()?.root("weir.resync")?;
+        describe_upstream(&mut span, self);
+        Some(Box::new(span))
+    }
+
+    /// Begins the span of a request of weir's own.
+    pub(super) fn begin_own_span(
+        &self,
+        above: &Span,
+        peer: &Peer,
+        method: &'static str,
+    ) -> Box<Span> {
+        let mut span = above.child(SpanKind::Client, method);
+        span.set(names::METHOD, method);
+        describe_upstream(&mut span, self);
+        describe_peer(&mut span, peer);
+        Box::new(span)
+    }
+}
+
+/// Names the span as the parent of the next hop, in `_meta`.
+pub(super) fn write_meta(span: &Span, meta: &mut Object<'_>) {
+    let parent = span.context().to_header();
+    meta.set(PARENT, json::quote(parent.to_str().unwrap_or_default()));
+}
+
+/// Names the span as the parent of the next hop, in a header.
+pub(super) fn write_header(span: &Span, headers: &mut HeaderMap) {
+    let parent = span.context().to_header();
+    headers.insert(HeaderName::from_static(PARENT), parent);
+}
+
+/// Ends the span of a page with what came of it: `Err` is a JSON-RPC error, as JSON text.
+pub(super) fn end_page(span: &mut Span, answer: &Result<Result<String, String>, LinkError>) {
+    match answer {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => fail_with(span, &Object::parse(error).unwrap_or_default(), false),
+        Err(error) => fail(span, error),
+    }
+}
