@@ -57,7 +57,7 @@ async fn kill_again_and_again(settings: &str) {
 
 /// Waits until a text is in one of the files of a folder.
 async fn wait_written(folder: &Path, text: &str) {
-    loop {
+    for _ in 0..3_000 {
         let entries = std::fs::read_dir(folder).into_iter().flatten();
         let texts = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()));
         if texts.flatten().any(|found| found.contains(text)) {
@@ -66,6 +66,7 @@ async fn wait_written(folder: &Path, text: &str) {
         // Another process: nothing to be woken by.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("{text} was not written");
 }
 
 #[tokio::test]
@@ -83,6 +84,7 @@ async fn a_torn_end_is_moved_away_and_said() {
         })
         .await;
     weir.wait_stderr("did not end in a whole line").await;
+    wait_written(&weir.home.path().join("audit"), "\"cut\":{").await;
     let lines = lines(&file_of(&weir));
     assert_chain(&lines);
     let start = lines
