@@ -19,10 +19,7 @@ pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let read = parse(text, &|name| {
-        let is_named = !weir::config::is_standard_variable(name);
-        is_named.then(|| CANARY.to_owned())
-    });
+    let read = parse(text, &canary);
     match &read {
         Ok(config) => valid(config),
         Err(errors) => explained(text, errors),
@@ -97,10 +94,15 @@ fn explained(text: &str, errors: &ConfigErrors) {
     }
 }
 
+/// The value of every variable that a config names.
+fn canary(name: &str) -> Option<String> {
+    let is_named = !weir::config::is_standard_variable(name);
+    is_named.then(|| CANARY.to_owned())
+}
+
 /// JSON is a subset of what is read, and white space in it means nothing.
 fn as_json(text: &str, read: &Result<Config, ConfigErrors>) {
-    let env = |_: &str| Some(CANARY.to_owned());
-    let tight = parse(&without_space(text), &env);
+    let tight = parse(&without_space(text), &canary);
     match (read, &tight) {
         (Ok(a), Ok(b)) => assert_eq!(but_places(a), but_places(b)),
         (Err(a), Err(b)) => assert_eq!(kinds(a), kinds(b)),
