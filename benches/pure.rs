@@ -20,12 +20,13 @@ use weir::authentication::jwt::JwtAuthenticator;
 use weir::caller::{Caller, Identity, Principal};
 use weir::catalog::{Catalog, Kind, Listing, Part, PerKind, Prepared, Rules, listing};
 use weir::classes::Class;
-use weir::config::{Instructions, ListenAuth, Search, ToolRules};
+use weir::config::{Instructions, ListenAuth, Search, ToolRules, ValidateAction, ValidateSettings};
 use weir::guard::coverage::Shape;
 use weir::guard::detectors::Detectors;
 use weir::guard::pseudonyms::{
     Form, PseudonymKeys, PseudonymStore, Pseudonyms, Scheme, StoreLimits,
 };
+use weir::guard::validate::{Schemas, check_arguments};
 use weir::guard::{Direction, Findings, Guard, RequestGuard};
 use weir::json::{self, Object};
 use weir::metrics::Metrics;
@@ -62,6 +63,33 @@ fn definition(tool: usize) -> String {
         property("assignee"),
         property("label"),
     )
+}
+
+/// Arguments of a tool with ten properties, and its schema: `guard.validate.arguments`.
+#[divan::bench]
+fn validate_ten_arguments(bencher: Bencher<'_, '_>) {
+    let property = |n: usize| match n % 3 {
+        0 => format!(r#""p{n}":{{"type":"string","maxLength":200}}"#),
+        1 => format!(r#""p{n}":{{"type":"integer","minimum":0}}"#),
+        _ => format!(r#""p{n}":{{"type":"array","items":{{"type":"string"}}}}"#),
+    };
+    let properties: Vec<_> = (0..10).map(property).collect();
+    let definition: Arc<str> = format!(
+        r#"{{"name":"t","inputSchema":{{"type":"object","properties":{{{}}},"required":["p0","p1"],"additionalProperties":false}}}}"#,
+        properties.join(",")
+    )
+    .into();
+    let arguments = r#"{"p0":"some text","p1":7,"p2":["a","b"],"p3":"more text","p4":12,"p5":["c"],"p6":"x","p7":1,"p8":[],"p9":"y"}"#;
+    let settings = ValidateSettings {
+        arguments: ValidateAction::Refuse,
+        ..ValidateSettings::default()
+    };
+    let schemas = Schemas::default();
+    bencher.bench(|| {
+        let (tool, _) = schemas.of(&definition, &settings);
+        let checked = check_arguments(&settings, &tool, Some(black_box(arguments)));
+        assert!(checked.findings.is_empty());
+    });
 }
 
 /// Records a call, from its first note to its end.
@@ -226,6 +254,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
         namespace: &Namespace::of(&upstream),
         strip: None,
         tools: &ToolRules::default(),
+        validate: &ValidateSettings::default(),
         search: Search::default(),
     };
     Prepared::new(rules, &Naming::default(), listing)

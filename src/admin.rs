@@ -3,10 +3,12 @@
 mod access;
 pub mod callers;
 pub mod catalog;
+mod circuit;
 pub mod compare;
 pub mod drift;
 pub mod events;
 pub mod explain;
+mod hooks;
 mod metrics;
 mod operators;
 pub mod pasted;
@@ -18,7 +20,7 @@ mod state;
 mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -29,13 +31,13 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::admin::circuit::{describe_circuit, round_to_tenths};
 use crate::admin::response::json_response;
-use crate::catalog::{Catalog, StaleSince};
+use crate::catalog::{Catalog, Kind, StaleSince};
 use crate::credentials::Credentials;
-use crate::live::Live;
 use crate::live::reload::ReloadHandle;
+use crate::live::{Live, Snapshot};
 use crate::name::Naming;
-use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
 pub use access::AdminAccess;
@@ -64,6 +66,7 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
         )
         .route("/events", get(events::events))
         .route("/explain", get(explain::explain))
+        .route("/hooks", get(hooks::hooks))
         .route("/metrics", get(metrics::metrics))
         .route(
             "/plan",
@@ -94,7 +97,14 @@ async fn upstreams(State(live): State<Arc<Live>>, State(handle): State<ReloadHan
     let links = snapshot.links().iter();
     let naming = &snapshot.config.naming;
     let rows: Vec<_> = links
-        .map(|link| describe_with_drift(link, catalog, naming))
+        .map(|link| {
+            let mut row = describe_with_drift(link, catalog, naming);
+            if let Some(members) = row.as_object_mut() {
+                let unchecked = unchecked_schemas(link, &snapshot);
+                members.insert("unchecked_schemas".to_owned(), json!(unchecked));
+            }
+            row
+        })
         .collect();
     json_response(
         StatusCode::OK,
@@ -186,6 +196,20 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     })
 }
 
+/// Returns the schemas of an upstream's tools that `guard.validate` cannot apply, in words; those of
+/// tools that were called.
+fn unchecked_schemas(link: &Link, snapshot: &Snapshot) -> Vec<String> {
+    let routes = snapshot.catalog.routes(Kind::Tools);
+    let routes = routes.filter(|route| route.validate().is_some() && route.upstream == *link.id());
+    let found = routes.flat_map(|route| {
+        let schemas = snapshot.schemas.find(route.listed_definition());
+        let problems = schemas.map(|schemas| schemas.problems());
+        let problems = problems.unwrap_or_default().into_iter();
+        problems.map(move |(key, reason)| format!("{} of `{}`: {reason}", key, route.exposed))
+    });
+    found.collect()
+}
+
 /// Describes one upstream with its [`drift::UpstreamDrift`].
 #[must_use]
 pub fn describe_with_drift(link: &Link, catalog: &Catalog, naming: &Naming) -> serde_json::Value {
@@ -214,33 +238,9 @@ fn describe_credentials(credentials: &Credentials) -> serde_json::Value {
     })
 }
 
-/// Describes the circuit as JSON: `closed`; `open`, when calls fail at once for the `reason` of earlier
-/// failures; `half-open`, when one call is let through.
-fn describe_circuit(position: CircuitState) -> serde_json::Value {
-    let (state, reason, since, again) = match position {
-        CircuitState::Closed => ("closed", None, None, None),
-        CircuitState::Open {
-            reason,
-            since,
-            again,
-        } => ("open", Some(reason), Some(since), Some(again)),
-        CircuitState::HalfOpen { reason, since } => ("half-open", Some(reason), Some(since), None),
-    };
-    json!({
-        "state": state,
-        "reason": reason,
-        "open_for_seconds": since.map(|since| since.elapsed().as_secs()),
-        "next_try_in_seconds": again.map(round_to_tenths),
-    })
-}
-
 /// Returns the seconds from now, rounded to tenths.
 fn seconds_until(then: Instant) -> f64 {
     round_to_tenths(then.saturating_duration_since(Instant::now()))
-}
-
-fn round_to_tenths(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// Answers `POST /upstreams/{name}/resync`: lists the upstream again and answers when the outcome is in

@@ -45,6 +45,7 @@ mod tests;
 mod ui;
 
 pub use arguments::{ArgumentRules, ArgumentsError};
+pub(crate) use canonical::is_same as means_same;
 pub use conflict::Conflict;
 pub use cursor::{Cursor, CursorError};
 pub use cut::{CutCatalog, Sight};

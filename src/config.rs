@@ -6,6 +6,7 @@
 mod admin;
 mod audit;
 mod auth;
+mod budgets;
 mod changes;
 mod drift;
 mod endpoint;
@@ -13,6 +14,7 @@ mod environment;
 mod error;
 mod fingerprint;
 mod guard;
+mod hooks;
 mod listen_auth;
 mod listen_tls;
 mod load;
@@ -33,6 +35,7 @@ mod telemetry;
 mod tool_rules;
 mod units;
 mod validate;
+mod validation;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +57,7 @@ pub use auth::{
     OAuthClient, OnBehalf, Registration, SecretRef, Sigv4, TokenExchange, TokenParameters,
     TokenServer, WithoutCaller,
 };
+pub use budgets::{Limits, Retry, Timeouts};
 pub use drift::{Drift, DriftPolicy, DriftThreshold};
 pub use endpoint::{
     ChildUser, ClientIdentity, Connector, Endpoint, Gateway, HttpEndpoint, MAX_CERTIFICATES,
@@ -66,6 +70,7 @@ pub use guard::{
     ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep, GuardRules,
     GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
 };
+pub use hooks::{Hook, HookTarget};
 pub use listen_auth::{
     AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,
     ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -95,6 +100,7 @@ pub use units::UnitError;
 pub(crate) use units::duration as parse_duration;
 pub use validate::parse_api_keys;
 pub(crate) use validate::{is_plain, is_refused_header};
+pub use validation::{ArgumentLimits, InvisibleAction, ValidateAction, ValidateSettings};
 
 use crate::name::{Instance, Namespace, Naming, UpstreamId};
 use crate::secret::Secret;
@@ -131,6 +137,8 @@ pub struct Config {
     pub audit: Option<AuditSettings>,
     /// Where spans and log records go; `None` if nowhere.
     pub telemetry: Option<Arc<Telemetry>>,
+    /// Somebody else's code in the way of requests and answers, in the order in which it is asked.
+    pub hooks: Vec<Arc<Hook>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -267,6 +275,8 @@ pub struct Upstream {
     pub tools: ToolRules,
     /// The data that may pass to and from it.
     pub guard: UpstreamGuard,
+    /// The checks of calls, where a tool has no settings of its own.
+    pub validate: ValidateSettings,
     /// When it is listed again.
     pub resync: Resync,
     /// How its last good listing is treated while it fails.
@@ -332,40 +342,4 @@ pub enum StalePolicy {
     Serve,
     /// Take them out while it fails.
     Hide,
-}
-
-/// `timeouts:` — time budgets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To open a connection.
-    pub connect: Duration,
-    /// From the start of a child to its first answer.
-    pub start: Duration,
-    /// For a whole listing, all pages.
-    pub list: Duration,
-    /// Between sending a request over HTTP and the head of its answer; `None` is no limit of its own.
-    pub first_byte: Option<Duration>,
-    /// For a whole call, to the last byte.
-    pub call: Duration,
-    /// Between two pieces of one message: a JSON body or an event.
-    pub idle: Duration,
-}
-
-/// `retry:` — what is tried again, once, when it failed on its way. What was not sent at all, because a kept
-/// connection turned out to be closed, goes over another one in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retry {
-    /// Calls of tools that say of themselves that running them twice does no more than once.
-    pub idempotent: bool,
-}
-
-/// `limits:` — size budgets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls under way at once.
-    pub in_flight: NonZeroUsize,
-    /// Bytes of one answer or one event.
-    pub response_bytes: usize,
-    /// Items of one kind in a listing.
-    pub tools: usize,
 }

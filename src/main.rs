@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         let Some(limits) = &limits else {
-            return run(cli.command, &mut output).await;
+            return Box::pin(run(cli.command, &mut output)).await;
         };
         let code = tokio::select! {
             code = run(cli.command, &mut output) => code,

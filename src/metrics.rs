@@ -10,7 +10,9 @@
 mod blame;
 mod callers;
 mod counter;
+mod data;
 mod guarded;
+mod hooks;
 mod limited;
 pub mod names;
 mod observed;
@@ -36,6 +38,7 @@ use crate::telemetry::Tracer;
 
 pub(crate) use blame::blame_text;
 pub(crate) use callers::caller_label;
+pub use hooks::HookMetrics;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use process::resident_bytes;
@@ -63,6 +66,7 @@ pub struct Metrics {
     limited: Mutex<Vec<Arc<LimitCounter>>>,
     guarded: Mutex<Vec<Arc<GuardCounter>>>,
     callers: CallerCounters,
+    hooks: Mutex<Vec<Arc<HookMetrics>>>,
     observed_gauges: Mutex<Vec<ObservedGauge>>,
     /// Open GET streams of legacy sessions.
     pub get_streams: Gauge,
@@ -149,6 +153,7 @@ impl Metrics {
             limited: Mutex::default(),
             guarded: Mutex::default(),
             callers: CallerCounters::default(),
+            hooks: Mutex::default(),
             observed_gauges: Mutex::default(),
             get_streams: Gauge::default(),
             listen_streams: Gauge::default(),
@@ -190,6 +195,18 @@ impl Metrics {
             Arc::clone(&self.tracer),
         ));
         upstreams.push(Arc::clone(&new));
+        new
+    }
+
+    /// Returns the counters of one hook; the same ones for the same name.
+    #[must_use]
+    pub fn hook(&self, name: &UpstreamId) -> Arc<HookMetrics> {
+        let mut hooks = lock(&self.hooks);
+        if let Some(known) = hooks.iter().find(|known| known.name() == name) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(HookMetrics::new(name.clone()));
+        hooks.push(Arc::clone(&new));
         new
     }
 

@@ -19,7 +19,9 @@
 mod back;
 mod call;
 mod capabilities;
+mod forward;
 mod guard;
+mod hooks;
 mod hops;
 mod limited;
 mod list;
@@ -31,10 +33,9 @@ mod scope;
 mod send;
 mod settings;
 mod tasks;
+mod validation;
 
-use crate::bridge::request_state;
 use crate::catalog::Kind;
-use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
@@ -48,7 +49,6 @@ pub use scope::Scope;
 pub use send::{answer as answer_upstream, progress, roots_changed};
 
 use back::ReplySource;
-use call::Target;
 
 /// Answers any request but `initialize`, `ping`, `server/discover` and `subscriptions/listen`. The
 /// reply writes the record when it ends.
@@ -78,23 +78,14 @@ async fn source(
     record: &mut Record,
 ) -> Result<ReplySource, Fault> {
     hops::admit(scope, request)?;
-    let target = match request.method.as_ref() {
-        method::TOOLS_CALL => call::tool(scope, request, record)?,
-        method::PROMPTS_GET => call::prompt(scope, request, record)?,
-        method::RESOURCES_READ => call::resource(scope, request)?,
-        method::COMPLETE => call::completion(scope, request)?,
-        method::TASKS_GET => tasks::target(scope, request, method::TASKS_GET)?,
-        method::TASKS_UPDATE => tasks::target(scope, request, method::TASKS_UPDATE)?,
-        method::TASKS_CANCEL => tasks::target(scope, request, method::TASKS_CANCEL)?,
-        method::TASKS_RESULT => tasks::target(scope, request, method::TASKS_RESULT)?,
-        own => {
-            if Kind::of_method(own).is_none() && !is_settled(own) {
-                return Err(Fault::Method(own.chars().take(100).collect()));
-            }
-            return answer_own(scope, request, record).await;
-        }
-    };
-    forward(scope, request, target, record).await
+    if let Some(target) = forward::find_target(scope, request, record)? {
+        return forward::forward(scope, request, target, record).await;
+    }
+    let own = request.method.as_ref();
+    if Kind::of_method(own).is_none() && !is_settled(own) {
+        return Err(Fault::Method(own.chars().take(100).collect()));
+    }
+    answer_own(scope, request, record).await
 }
 
 /// Returns whether weir sends requests with this method to upstreams with params of its own.
@@ -138,32 +129,4 @@ async fn settle(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource,
         method::UNSUBSCRIBE => settings::unsubscribe(scope, request).await,
         _ => tasks::list(scope, request).await,
     }
-}
-
-/// Sends a request to the upstream that owns its target.
-async fn forward(
-    scope: &Scope<'_>,
-    request: &Request<'_>,
-    mut target: Target<'_>,
-    record: &mut Record,
-) -> Result<ReplySource, Fault> {
-    if scope.era() == Era::Modern
-        && let Some(upstream) = scope.view().upstream_id(target.upstream)
-        && !request_state::unbind(&mut target.params, upstream, &scope.caller)
-    {
-        return Err(Fault::Params("unknown `requestState`".into()));
-    }
-    let guarded = guard::check(scope, target, record)?;
-    let lease = match limited::admit(scope, request, Some(&guarded.target)) {
-        Ok(lease) => lease,
-        Err(refusal) => return limited::refuse(scope, request, refusal),
-    };
-    // Without rules it is not moved for nothing.
-    let guarded = match guarded.guard {
-        Some(_) => guard::redact(request, guarded, record).await?,
-        None => guarded,
-    };
-    record.admit().await?;
-    let sent = send::send(scope, request, guarded, record).await?;
-    Ok(ReplySource::Upstream(Box::new(sent), lease))
 }

@@ -12,6 +12,7 @@ mod export;
 mod front_tls;
 mod memory_watch;
 mod options;
+mod reconfigured;
 mod reload;
 mod session_store;
 mod state_dir;
@@ -42,9 +43,10 @@ use crate::session::{self, SessionTable};
 use self::admin_listener::{AdminListener, RunningAdmin};
 use self::memory_watch::watch_memory;
 
-pub use self::core::{Core, Reconfigured};
+pub use self::core::Core;
 pub use error::ServeError;
 pub use options::{ConfigSource, Options};
+pub use reconfigured::Reconfigured;
 pub use reload::ReloadableCore;
 pub use state_dir::{
     admin_token, known_admin_token, known_instance, secure_state, with_instance,

@@ -7,7 +7,7 @@ use crate::json::{self, Object};
 pub(super) const DEPTH: usize = 32;
 
 /// Returns whether two JSON texts mean the same: white space, order of members and escapes do not count.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one == other || canonical(one, DEPTH) == canonical(other, DEPTH)
 }
 

@@ -80,6 +80,11 @@ impl Definition {
         &self.raw
     }
 
+    /// Returns the same text, shared.
+    pub(crate) const fn shared(&self) -> &Arc<str> {
+        &self.raw
+    }
+
     /// Returns the key by which the upstream knows it: name, URI or URI template, unescaped.
     #[must_use]
     pub fn key(&self) -> &Arc<str> {

@@ -19,7 +19,7 @@ use crate::catalog::page::Rendered;
 use crate::catalog::rules::{ExcludedTool, Rules, exclude, repetition, warn_of_unused};
 use crate::catalog::template::Templates;
 use crate::catalog::{Kind, PerEra, PerKind, Repetition, instructions, render};
-use crate::config::{CallTimeout, ToolOverride};
+use crate::config::{CallTimeout, ToolOverride, ValidateSettings};
 use crate::json;
 use crate::name::{Namespace, Naming, UpstreamId};
 use crate::protocol::era::Era;
@@ -82,6 +82,10 @@ pub(crate) struct RouteTarget {
     pub(crate) repetition: Repetition,
     pub(crate) timeout: Option<CallTimeout>,
     pub(crate) arguments: Option<Box<ArgumentRules>>,
+    /// The checks of calls; `None` if there are none.
+    pub(crate) validate: Option<Box<ValidateSettings>>,
+    /// The definition as it was listed.
+    pub(crate) definition: Arc<str>,
     pub(crate) listed: PerEra<bool>,
 }
 
@@ -352,6 +356,8 @@ fn make_target(
     rendered: &PerEra<Arc<Rendered>>,
     at: u32,
 ) -> Arc<RouteTarget> {
+    let own = change.and_then(|change| change.validate.as_ref());
+    let validate = *own.unwrap_or(rules.validate);
     Arc::new(RouteTarget {
         original: definition.key().clone(),
         original_json: json::quote(definition.key()).into(),
@@ -359,6 +365,8 @@ fn make_target(
         repetition: repetition(rules.tools, definition),
         timeout: change.and_then(|change| change.timeout),
         arguments: change.and_then(ArgumentRules::of).map(Box::new),
+        validate: (!validate.is_nothing()).then(|| Box::new(validate)),
+        definition: Arc::clone(definition.shared()),
         listed: PerEra {
             legacy: rendered.legacy.position(at).is_some(),
             modern: rendered.modern.position(at).is_some(),

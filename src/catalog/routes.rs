@@ -17,7 +17,7 @@ use crate::catalog::reserved::ReservedNames;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::ui::UiResources;
 use crate::catalog::{Kind, PerEra, PerKind, listing, overlap, render};
-use crate::config::CallTimeout;
+use crate::config::{CallTimeout, ValidateSettings};
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
 use crate::protocol::headers::HeaderParam;
@@ -92,6 +92,19 @@ impl Route {
     #[must_use]
     pub fn argument_rules(&self) -> Option<&ArgumentRules> {
         self.target.arguments.as_deref()
+    }
+
+    /// Returns the checks of calls; `None` if there are none.
+    #[must_use]
+    pub fn validate(&self) -> Option<&ValidateSettings> {
+        self.target.validate.as_deref()
+    }
+
+    /// Returns the definition as the upstream listed it: JSON text, the same memory for the same
+    /// definition.
+    #[must_use]
+    pub fn listed_definition(&self) -> &Arc<str> {
+        &self.target.definition
     }
 
     /// Returns whether the arguments of a call have to be parsed.

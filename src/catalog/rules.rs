@@ -8,7 +8,7 @@ use regex::Regex;
 
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::{Kind, PerKind, Repetition, StaleSince, render};
-use crate::config::{Endpoint, Instructions, Search, ToolRules, Upstream};
+use crate::config::{Endpoint, Instructions, Search, ToolRules, Upstream, ValidateSettings};
 use crate::json::Object;
 use crate::name::{Instance, Namespace, UpstreamId};
 
@@ -27,6 +27,8 @@ pub struct Rules<'a> {
     pub strip: Option<&'a Regex>,
     /// Which tools are exposed, and how they are changed.
     pub tools: &'a ToolRules,
+    /// The checks of calls, where a tool has no settings of its own.
+    pub validate: &'a ValidateSettings,
     /// Which instructions callers see of the upstream.
     pub instructions: &'a Instructions,
     /// How the search tool of an AgentCore Gateway is exposed; [`Search::Namespaced`] for all other
@@ -47,6 +49,7 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
             namespace: &config.namespace,
             strip: config.strip.as_ref(),
             tools: &config.tools,
+            validate: &config.validate,
             instructions: &config.instructions,
             search: match &config.endpoint {
                 Endpoint::Http(endpoint) => endpoint.gateway.as_ref(),

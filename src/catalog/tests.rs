@@ -17,7 +17,7 @@ use regex::Regex;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::config::{Instructions, Search, ToolOverride, ToolRules};
+use crate::config::{Instructions, Search, ToolOverride, ToolRules, ValidateSettings};
 use crate::json;
 use crate::name::{Instance, Namespace, Naming, UpstreamId, UpstreamIndex, is_legal};
 use crate::protocol::era::Era;
@@ -108,6 +108,7 @@ impl Up {
             namespace: &self.namespace,
             strip: self.strip.as_ref(),
             tools: &self.tools,
+            validate: &ValidateSettings::default(),
             instructions: &Instructions::Served,
             search: self.search,
         };

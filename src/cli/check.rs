@@ -19,6 +19,8 @@ use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::cli::wait;
 use crate::config::{self, Config};
 use crate::credentials::status::CredentialState;
+use crate::guard::validate::ToolSchemas;
+use crate::live::Snapshot;
 use crate::server::{Core, Options, with_known_instance};
 use crate::upstream::{HealthState, Link};
 
@@ -181,6 +183,9 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
             ));
         }
     }
+    for line in unchecked_schemas(&snapshot) {
+        output.out.print_line(&make_safe(&line));
+    }
     for line in snapshot.catalog.rivalries() {
         output.out.print_line(&make_safe(&line));
     }
@@ -191,6 +196,24 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
         count(config.upstreams.len(), "upstream")
     ));
     code
+}
+
+/// Returns the schemas that `guard.validate` cannot apply, in words.
+fn unchecked_schemas(snapshot: &Snapshot) -> Vec<String> {
+    let routes = snapshot.catalog.routes(Kind::Tools);
+    let found = routes.flat_map(|route| {
+        let settings = route.validate();
+        let schemas = settings.map(|own| ToolSchemas::once(route.listed_definition(), own));
+        let problems = schemas.map(|schemas| schemas.problems());
+        let problems = problems.unwrap_or_default().into_iter();
+        problems.map(move |(key, reason)| {
+            format!(
+                "{}: calls of `{}` are not checked, its {key} cannot be applied: {reason}",
+                route.upstream, route.exposed
+            )
+        })
+    });
+    found.collect()
 }
 
 /// Returns type and state of the credentials in short, with their style, and what is wrong with them.

@@ -29,6 +29,7 @@ impl Config {
             policy: _,
             guard: _,
             telemetry: _,
+            hooks: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -65,13 +66,14 @@ impl Config {
     ///
     /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn changeable(&self) -> [(&'static str, Fingerprint); 8] {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 9] {
         let Self {
             memory,
             rates,
             policy,
             guard,
             telemetry,
+            hooks,
             naming,
             server,
             // They are compared one by one: see `is_same`.
@@ -94,6 +96,10 @@ impl Config {
         // A fingerprint shows nothing of itself.
         let rates = rates::written(rates).map(|(name, digest)| (name, digest.to_hex()));
         let rates: Vec<_> = rates.collect();
+        let hooks = hooks
+            .iter()
+            .map(|hook| (&hook.name, hook.fingerprint.to_hex()));
+        let hooks: Vec<_> = hooks.collect();
         [
             ("listen.auth", listen.auth_fingerprint()),
             ("limits.memory", Fingerprint::of(memory)),
@@ -104,6 +110,7 @@ impl Config {
                 "telemetry",
                 Fingerprint::of(&Telemetry::digest(telemetry.as_deref())),
             ),
+            ("hooks", Fingerprint::of(&hooks)),
             ("naming", Fingerprint::of(naming)),
             ("server", Fingerprint::of(server)),
         ]

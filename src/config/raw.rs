@@ -9,6 +9,7 @@ mod drift;
 mod endpoint;
 pub(super) mod forms;
 mod guard;
+mod hooks;
 mod listen_auth;
 mod listen_tls;
 mod policy;
@@ -17,6 +18,7 @@ mod secret;
 mod server;
 mod telemetry;
 mod tools;
+mod validation;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -31,7 +33,8 @@ pub(super) use auth::{
 pub(super) use drift::{Drift, DriftPolicy, DriftThreshold};
 pub(super) use endpoint::{Connector, Gateway, Runtime, Search, TlsSettings, TlsVersion};
 use forms::{Duration, Instructions, Resync, ScalarText, Size};
-pub(super) use guard::{Detector, Guard, PseudonymForm, RedactAction, RouteGuard};
+pub(super) use guard::{Detector, Guard, PseudonymForm, RedactAction, RouteGuard, RouteRedact};
+pub(super) use hooks::{Hook, HookFailureAction, HookMessage, HookView, LambdaFunction};
 pub(super) use listen_auth::{
     ApiKeyEntry, ApiKeyFile, ApiKeySettings, CallerAuth, ClaimRule, ClientCertificates, Jwks,
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
@@ -45,6 +48,7 @@ pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 pub(super) use telemetry::{Compression, Ratio, Telemetry, TelemetryAuth};
 pub(super) use tools::{Annotations, Names, Override, Tools};
+pub(super) use validation::{InvisibleAction, Validate, ValidateAction};
 
 /// The config of weir, an MCP proxy that joins many upstream MCP servers into one tool catalog.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -78,13 +82,16 @@ pub(super) struct File {
     pub(super) limits: Option<Limits>,
     /// Rules of what callers may do, in the language Cedar. Without this key, they may do everything.
     pub(super) policy: Option<Policy>,
-    /// The data that may pass: what happens to personal data and secrets in messages.
+    /// The data that may pass: what happens to personal data and secrets in messages, and what the
+    /// arguments and results of tools may be.
     pub(super) guard: Option<Guard>,
     /// The record file: a line for each request. Without this key there is none.
     pub(super) audit: Option<Audit>,
     /// Spans of requests, log records and metrics, for OpenTelemetry. Without this key and without variables
     /// `OTEL_EXPORTER_OTLP_*`, nothing is sent.
     pub(super) telemetry: Option<Telemetry>,
+    /// Code of somebody else that sees requests and answers, by name, in the order of the file.
+    pub(super) hooks: Option<IndexMap<String, Hook>>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

@@ -22,6 +22,18 @@ pub enum Rule {
         /// The most.
         most: u64,
     },
+    /// `hooks.*.methods`
+    #[error("hooks do not see this method; they see {0}")]
+    HookMethod(String),
+    /// A hook that is nowhere.
+    #[error("nothing says how to reach it: write `lambda`, `url`, `socket` or `command`")]
+    NoHookTarget,
+    /// `hooks.*.lambda.arn`
+    #[error("not the ARN of a Lambda function: arn:aws:lambda:REGION:ACCOUNT:function:NAME")]
+    LambdaArn,
+    /// `hooks.*.lambda.auth`
+    #[error("AWS takes signatures only: write `type: sigv4`")]
+    LambdaAuth,
     /// A listener's address.
     #[error("not an address: write IP:PORT, such as 127.0.0.1:8000")]
     Address,

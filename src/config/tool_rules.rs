@@ -5,6 +5,8 @@ use std::time::Duration;
 use globset::GlobSet;
 use indexmap::IndexMap;
 
+use super::ValidateSettings;
+
 /// `tools:` of an upstream. Globs match original names; deny wins.
 #[derive(Debug, Default)]
 pub struct ToolRules {
@@ -34,6 +36,8 @@ pub struct ToolOverride {
     pub annotations: IndexMap<String, Box<serde_json::value::RawValue>>,
     /// The time that a call may take, if it has one of its own.
     pub timeout: Option<CallTimeout>,
+    /// The checks of its calls, if it has settings of its own.
+    pub validate: Option<ValidateSettings>,
 }
 
 /// The time that a call of one tool may take.

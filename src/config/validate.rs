@@ -13,6 +13,7 @@ mod client_proof;
 mod drift;
 mod environment;
 mod guard;
+mod hooks;
 mod http;
 mod keys;
 mod listen_auth;
@@ -32,6 +33,7 @@ mod telemetry;
 mod tls;
 mod tools;
 mod upstream;
+mod validation;
 mod values;
 
 pub(crate) use http::{is_plain, is_refused_header};
@@ -69,9 +71,7 @@ pub(super) fn validate(
         ("mcpServers", raw.mcp_servers.take()),
     ];
     let mut check = Check::new(&source, env, &mut problems);
-    let mut settings = settings::check_settings(&mut check, raw);
-    settings.config.secret_files = std::mem::take(&mut check.secret_files);
-    check.detectors = settings.config.guard.detectors.to_vec();
+    let mut settings = check_main(&mut check, raw);
     let (detectors, fields) = (check.detectors.clone(), check.fields.clone());
     let mut seen = IndexMap::new();
     let mut sources = vec![collect(
@@ -124,6 +124,17 @@ fn check_whole(config: Config) -> Result<Config, ConfigErrors> {
         true => Ok(config),
         false => Err(ConfigErrors::new(mistakes)),
     }
+}
+
+/// Checks the main file but for its upstreams.
+fn check_main(check: &mut Check<'_>, mut raw: raw::File) -> settings::Settings {
+    let hooks = raw.hooks.take().unwrap_or_default();
+    let mut settings = settings::check_settings(check, raw);
+    let at = KeyPath::default().key("hooks");
+    settings.config.hooks = hooks::check_hooks(check, hooks, &settings.defaults, &at);
+    settings.config.secret_files = std::mem::take(&mut check.secret_files);
+    check.detectors = settings.config.guard.detectors.to_vec();
+    settings
 }
 
 /// A name that is taken, and its upstream unless that is disabled.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::catalog::{Listing, Pins};
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::hooks::Hooks;
 use crate::live::state::{AcceptOutcome, AcceptRequest};
 use crate::upstream::list::Listed;
 use crate::upstream::{Link, LinkError};
@@ -63,6 +64,8 @@ pub struct ListingAttempt {
 /// Another config, with its links.
 #[derive(Debug)]
 pub struct NewConfig {
+    /// Its hooks.
+    pub hooks: Arc<Hooks>,
     /// The config.
     pub config: Arc<Config>,
     /// A link for each of its upstreams, in its order. An unchanged upstream keeps its link.

@@ -137,6 +137,7 @@ fn carry_out(
 /// Replaces the config that callers see.
 fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&StoreWriter>) {
     let NewConfig {
+        hooks,
         config,
         links,
         pins,
@@ -157,7 +158,7 @@ fn configure(live: &Live, state: &mut State, new: NewConfig, writer: Option<&Sto
     };
     let now = Instant::now();
     let next = live.load().under(config, links, catalog, state.ttl(), now);
-    let next = next.with_guard(guard);
+    let next = next.with_guard(guard).with_hooks(hooks);
     store_snapshot(live, next);
     let _ = done.send(());
 }

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use crate::catalog::{Catalog, CutCatalog, Pages};
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::guard::validate::Schemas;
+use crate::hooks::Hooks;
 use crate::limits::RateLimits;
 use crate::metrics::Metrics;
 use crate::policy::{ClassView, Permit, Policies, PolicyRules};
@@ -45,6 +47,10 @@ pub struct Snapshot {
     pub ttl: Duration,
     /// The metrics, the same in every snapshot.
     pub metrics: Arc<Metrics>,
+    /// The compiled schemas of tools, the same in every snapshot.
+    pub schemas: Arc<Schemas>,
+    /// Somebody else's code in the way of requests and answers.
+    pub hooks: Arc<Hooks>,
     /// The policies that decide what callers may do; `None` permits everything.
     pub policies: Option<Arc<Policies>>,
     /// The limits of what callers may ask for; `None` if there are none.
@@ -87,6 +93,8 @@ impl Snapshot {
             links,
             ttl: Duration::ZERO,
             metrics,
+            schemas: Arc::default(),
+            hooks: Arc::default(),
             earlier: Vec::new(),
         }
     }
@@ -95,6 +103,12 @@ impl Snapshot {
     #[must_use]
     pub fn with_guard(self, guard: Option<Arc<Guard>>) -> Self {
         Self { guard, ..self }
+    }
+
+    /// Adds the hooks.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Arc<Hooks>) -> Self {
+        Self { hooks, ..self }
     }
 
     /// Returns the link that a permitted request is sent over; `None` for a permit of another
@@ -201,6 +215,8 @@ impl Snapshot {
             links: Arc::clone(&self.links),
             ttl,
             metrics: Arc::clone(&self.metrics),
+            schemas: Arc::clone(&self.schemas),
+            hooks: Arc::clone(&self.hooks),
             policies: self.policies.clone(),
             limits: self.limits.clone(),
             guard: self.guard.clone(),

@@ -85,6 +85,12 @@ families! {
         "Values that rules of guard.redact found, by what happened to them: tokenise, mask, block, report, restore; unknown: a pseudonym that could not be turned back.";
     TELEMETRY_DROPPED = "weir_telemetry_dropped_total" Counter ["signal"]
         "Spans (traces) and log records (logs) that were not taken by the receiver of telemetry in time, and how often it did not take the metrics (metrics).";
+    VALIDATION = "weir_guard_validation_total" Counter ["upstream", "part", "found", "consequence"]
+        "What guard.validate found in calls. part: arguments, results; found: schema, limit, invisible, unchecked (the schema cannot be applied); consequence: reported, removed, refused.";
+    HOOK_CALLS = "weir_hook_calls_total" Counter ["hook", "phase", "outcome"]
+        "Messages that hooks were asked about. phase: request, response; outcome: ok, or why there was no usable answer (timeout, circuit, unreachable, broken, status, function, too_large, too_long, answer).";
+    HOOK_SECONDS = "weir_hook_duration_seconds_total" Counter ["hook"]
+        "Time that messages waited for a hook.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
     STARTING = "weir_upstream_starting" Gauge ["upstream"]

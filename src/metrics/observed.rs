@@ -135,6 +135,7 @@ impl Metrics {
         self.write_callers(out);
         self.write_limited(out);
         self.write_guarded(out);
+        self.write_data(out);
         self.write_dropped(out);
         write_each(out, &names::UP, observed, |up| usize::from(up.up));
         write_each(out, &names::STARTING, observed, |up| {

@@ -106,6 +106,10 @@ fn observe(took: Duration, bounds: &[f64], buckets: &[Counter], nanoseconds: &Co
     nanoseconds.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
 }
 
+/// The labels of a finding: the part of a call (`arguments`, `results`), what was found, and what
+/// became of it.
+pub(super) type FindingLabels = [&'static str; 3];
+
 /// The counters of one upstream.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
@@ -118,6 +122,8 @@ pub struct UpstreamMetrics {
     pub(super) others: Arc<Series>,
     /// Whatever is no tool. A handful.
     pub(super) methods: RwLock<Vec<(&'static str, Arc<Series>)>>,
+    /// What checks of data found, by part, kind and consequence. A handful.
+    pub(super) findings: RwLock<Vec<(FindingLabels, Arc<Counter>)>>,
     pub(super) listed: Counter,
     pub(super) failed: Counter,
 }
@@ -131,6 +137,7 @@ impl UpstreamMetrics {
             tools: RwLock::default(),
             others: Arc::default(),
             methods: RwLock::default(),
+            findings: RwLock::default(),
             listed: Counter::default(),
             failed: Counter::default(),
         }
@@ -160,6 +167,25 @@ impl UpstreamMetrics {
     /// A listing ended, well or not.
     pub fn resynced(&self, well: bool) {
         if well { &self.listed } else { &self.failed }.add(1);
+    }
+
+    /// Counts what a check of data found.
+    pub fn found(&self, part: &'static str, kind: &'static str, consequence: &'static str) {
+        let labels = [part, kind, consequence];
+        let find = |known: &[(FindingLabels, Arc<Counter>)]| {
+            let found = known.iter().find(|(known, _)| *known == labels);
+            found.map(|(_, counter)| Arc::clone(counter))
+        };
+        let known = find(&self.findings.read());
+        let counter = known.unwrap_or_else(|| {
+            let mut findings = self.findings.write();
+            find(&findings).unwrap_or_else(|| {
+                let new = Arc::<Counter>::default();
+                findings.push((labels, Arc::clone(&new)));
+                new
+            })
+        });
+        counter.add(1);
     }
 
     fn tool(&self, tool: &str) -> Arc<Series> {

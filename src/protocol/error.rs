@@ -181,6 +181,12 @@ pub enum Fault {
     /// Records cannot be written, and `audit.on_failure` lets nothing pass without one.
     #[error("the request cannot be recorded, so it is not sent")]
     NotRecorded,
+    /// A hook gave no usable answer, and nothing passes without it.
+    #[error("the hook `{hook}` gave no usable answer")]
+    Hook {
+        /// Which hook.
+        hook: Arc<str>,
+    },
     /// Weir is shutting down.
     #[error("shutting down")]
     ShuttingDown,
@@ -265,6 +271,7 @@ impl FaultKind {
             Self::Upstream           => both(-32603, OK, Upstream),
             Self::CallerIdentity     => both(-32603, OK, Caller),
             Self::NotRecorded        => both(-32603, OK, Weir),
+            Self::Hook               => both(-32603, OK, Weir),
             Self::ShuttingDown       => both(-32603, OK, Weir),
             Self::Internal           => both(-32603, StatusCode::INTERNAL_SERVER_ERROR, Weir),
         }
@@ -383,6 +390,10 @@ impl Fault {
             Self::CallerIdentity { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"caller_identity\"}}",
                 json::quote(upstream)
+            )),
+            Self::Hook { hook } => Some(format!(
+                "{{\"reason\":\"hook\",\"hook\":{}}}",
+                json::quote(hook)
             )),
             Self::Upstream { upstream, reason } => Some(format!(
                 "{{\"upstream\":{},\"reason\":{}}}",

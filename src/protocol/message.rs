@@ -160,6 +160,17 @@ pub enum Outcome<'a> {
     Error(&'a str),
 }
 
+impl Outcome<'_> {
+    /// Returns the name of the member.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Result(_) => "result",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
 /// The error of an invalid message, and the id to answer with if the message had one.
 #[derive(Debug)]
 pub struct MessageError {

@@ -6,21 +6,21 @@ mod changes;
 mod guarded;
 mod notifications;
 mod outgoing;
-mod resume;
+mod received;
 mod unasked;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
-use crate::protocol::error::{Blame, Fault};
+use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Message, Outcome, Request, Response};
 use crate::record::{Record, RecordedData};
+use crate::relay::hooks::{Intercepting, ResponseHooks};
 use crate::relay::send::{CancelOnDrop, Sent, UpstreamStream};
 use crate::relay::{Payload, platform};
 use crate::upstream::{LinkError, watch};
@@ -28,7 +28,11 @@ use crate::upstream::{LinkError, watch};
 pub use changes::{ChangeEvent, Changes, ListKinds};
 use guarded::GuardedText;
 pub(super) use guarded::towards_caller;
+pub(super) use outgoing::ReplySource;
 pub use outgoing::{Outgoing, Pause};
+
+use outgoing::Bridged;
+use received::{Received, Resuming, receive};
 
 /// The answer to one request: any number of notifications and requests, then one response.
 ///
@@ -46,19 +50,6 @@ enum State {
     Done,
 }
 
-/// The origin of a reply.
-#[derive(Debug)]
-pub(super) enum ReplySource {
-    /// A result that weir has made itself.
-    Result(Payload),
-    /// An upstream's error, in answer to a request that weir sent on behalf of the caller.
-    Refusal(Payload),
-    /// A fault of weir's own in the form of a tool's result.
-    ToolError(Payload, Fault),
-    /// An upstream that is still answering, and what the request took of limits.
-    Upstream(Box<Sent>, Option<RateLease>),
-}
-
 /// A reply of which the upstream has not sent all yet.
 struct UpstreamReply {
     sent: Box<Sent>,
@@ -66,31 +57,15 @@ struct UpstreamReply {
     /// The lease that pays for the answer, where there are limits. Its places are taken until the reply is over.
     lease: Option<RateLease>,
     /// The upstream's stream that is being opened again.
-    resuming: Option<resume::Resuming>,
+    resuming: Option<Resuming>,
     /// A message that waits for its turn to be parsed.
     received: Option<Bytes>,
     /// The result before pseudonyms in it became values, if some did: for the record file.
     unrestored: Option<String>,
-}
-
-/// The next thing that came from an upstream for a reply.
-enum Received {
-    Message(Bytes),
-    Paused(Pause),
-    Failed(LinkError),
-}
-
-/// An upstream's answer in the caller's era.
-enum Bridged<'a> {
-    /// Its result: the upstream's own bytes, or changed ones.
-    Result(Cow<'a, str>),
-    /// Its error likewise, with the HTTP status of a modern answer, and the party to blame if it is
-    /// an error of the platform in front of the upstream.
-    Error {
-        text: Cow<'a, str>,
-        status: StatusCode,
-        blame: Option<Blame>,
-    },
+    /// The response that hooks leave, while they are asked about it.
+    intercepting: Option<Intercepting>,
+    /// Whether the upstream has answered.
+    is_answered: bool,
 }
 
 impl Reply {
@@ -107,6 +82,8 @@ impl Reply {
                 resuming: None,
                 received: None,
                 unrestored: None,
+                intercepting: None,
+                is_answered: false,
             }),
         };
         Self { state }
@@ -176,13 +153,9 @@ impl UpstreamReply {
     /// Receives, bridges, renders and records until there is something for the caller.
     async fn next(&mut self) -> Outgoing {
         loop {
-            let length = match &self.received {
-                Some(bytes) => bytes.len(),
-                None => match self.receive().await {
-                    Received::Message(bytes) => self.received.insert(bytes).len(),
-                    Received::Paused(pause) => return Outgoing::Paused(pause),
-                    Received::Failed(error) => return self.fail(&error),
-                },
+            let length = match self.wait_for_message().await {
+                Ok(length) => length,
+                Err(outgoing) => return outgoing,
             };
             // The message stays in place until its turn: `next` may be dropped before it.
             let turn = take_turn(length).await;
@@ -192,10 +165,21 @@ impl UpstreamReply {
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 return self.fail(&LinkError::Nonsense("not UTF-8"));
             };
-            let parsed = Message::parse(text);
+            if self.intercept(text) {
+                self.received = None;
+                continue;
+            }
+            let text = match self.check_answer(text) {
+                Ok(text) => text,
+                Err(fault) => {
+                    self.note_answer("result");
+                    return self.refuse(&fault);
+                }
+            };
+            let parsed = Message::parse(&text);
             drop(turn);
             let mut guarded = match &parsed {
-                Ok(message) => self.guard(message, text).await,
+                Ok(message) => self.guard(message, &text).await,
                 Err(_) => Ok(None),
             };
             self.received = None;
@@ -225,35 +209,40 @@ impl UpstreamReply {
         }
     }
 
-    /// Waits for the next message of the upstream. A stream that ended or broke before the response
-    /// is opened again if that is possible.
-    async fn receive(&mut self) -> Received {
-        if let Some(resuming) = &mut self.resuming {
+    /// Waits until a message is in place: of the upstream, or of the hooks that were asked about it.
+    /// Returns its length, or what the caller gets without a message.
+    async fn wait_for_message(&mut self) -> Result<usize, Outgoing> {
+        if let Some(intercepting) = &mut self.intercepting {
             // Awaited in place: when `next` is dropped, the future stays here and goes on later.
-            let resumed = resuming.await;
-            self.resuming = None;
-            match resumed {
-                Ok(exchange) => self.sent.stream.exchange = exchange,
-                Err(error) => return Received::Failed(error),
+            let (answered, notes) = intercepting.await;
+            self.intercepting = None;
+            notes.write(&mut self.record);
+            match answered {
+                Ok(message) => self.received = Some(message),
+                Err(fault) => return Err(self.refuse(&fault)),
             }
         }
-        match self.sent.stream.exchange.next().await {
-            Ok(Some(bytes)) => Received::Message(bytes),
-            Ok(None) => self
-                .resume()
-                .unwrap_or(Received::Failed(LinkError::Nonsense(
-                    "ended without an answer",
-                ))),
-            Err(error @ LinkError::Broken(_)) => self.resume().unwrap_or(Received::Failed(error)),
-            Err(error) => Received::Failed(error),
+        if let Some(bytes) = &self.received {
+            return Ok(bytes.len());
+        }
+        match receive(&mut self.sent.stream, &mut self.resuming).await {
+            Received::Message(bytes) => Ok(self.received.insert(bytes).len()),
+            Received::Paused(pause) => Err(Outgoing::Paused(pause)),
+            Received::Failed(error) => Err(self.fail(&error)),
         }
     }
 
-    /// Begins to open the upstream's stream again; `None` if that is not possible.
-    fn resume(&mut self) -> Option<Received> {
-        let (resuming, pause) = resume::begin(&self.sent.stream)?;
-        self.resuming = Some(resuming);
-        Some(Received::Paused(pause))
+    /// Begins to ask hooks about a message, if it is a response that they see.
+    fn intercept(&mut self, text: &str) -> bool {
+        let deadline = self.sent.stream.exchange.deadline();
+        let Some((intercepting, status)) =
+            ResponseHooks::intercept(&mut self.sent.hooks, text, deadline)
+        else {
+            return false;
+        };
+        self.intercepting = Some(intercepting);
+        self.note_answer(status);
+        true
     }
 
     /// Relays a request of the upstream to the caller. If the caller cannot be asked, weir answers
@@ -306,8 +295,8 @@ impl UpstreamReply {
         blocked: &Blocked,
     ) -> Option<Outgoing> {
         match parsed {
-            Ok(Message::Response(_)) => {
-                self.note_answer();
+            Ok(Message::Response(response)) => {
+                self.note_answer(response.outcome.as_str());
                 let rule = blocked.rule.clone();
                 Some(self.refuse(&Fault::BlockedAnswer { rule }))
             }
@@ -320,8 +309,25 @@ impl UpstreamReply {
         }
     }
 
-    /// Notes that the upstream has answered.
-    fn note_answer(&mut self) {
+    /// Checks the result of a tool, if the message has one, before anything else looks at it. There is
+    /// no wait here: the message has its turn.
+    ///
+    /// # Errors
+    /// The result is refused.
+    fn check_answer<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Fault> {
+        let link = &self.sent.stream.cancel.link;
+        match &self.sent.checks {
+            Some(checks) => checks.check_message(text, link, self.record.request_id()),
+            None => Ok(Cow::Borrowed(text)),
+        }
+    }
+
+    /// Notes that the upstream has answered: `result` or `error`. What hooks make of it later is no
+    /// answer of the upstream.
+    fn note_answer(&mut self, status: &'static str) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.record.note_answer(status);
+        }
         let stream = &mut self.sent.stream;
         stream.cancel.disarm();
         if let Some(slot) = &mut stream.cancel.slot {
@@ -331,12 +337,8 @@ impl UpstreamReply {
 
     /// Ends the reply with the upstream's response.
     async fn finish(&mut self, response: &Response<'_>) -> Outgoing {
-        self.note_answer();
+        self.note_answer(response.outcome.as_str());
         self.sent.stream.span.end(response.outcome);
-        self.record.note_answer(match response.outcome {
-            Outcome::Result(_) => "result",
-            Outcome::Error(_) => "error",
-        });
         notifications::keep_task_token(&self.sent, response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),

@@ -11,7 +11,7 @@ use crate::protocol::message::Request;
 use crate::protocol::method;
 use crate::record::Record;
 use crate::relay::call::Target;
-use crate::relay::{Scope, back};
+use crate::relay::{Scope, back, validation};
 
 /// A request whose data passed, with the permit to send it.
 #[derive(Debug)]
@@ -26,25 +26,52 @@ pub(super) struct Guarded<'p> {
     pub(super) unrestored: Option<String>,
 }
 
+/// The outcome of the checks.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every request passes, and a box would cost it an allocation"
+)]
+#[derive(Debug)]
+pub(super) enum GuardOutcome<'p> {
+    /// The request may be sent.
+    Passed(Guarded<'p>),
+    /// The arguments do not fit, which is answered with a tool error (2025-11-25
+    /// `server/tools.mdx#error-handling`).
+    Refused(Fault),
+}
+
 /// Checks the arguments of a tool call against the HTTP headers that repeat some of them
 /// (2026-07-28 `basic/transports/streamable-http.mdx`), and applies the operator's rules for hidden
 /// and fixed arguments. For an upstream that is cleared, pseudonyms become the values that they
-/// stand for. Policy decides last, about the arguments as they are then.
+/// stand for. Then come the checks of arguments (`guard.validate`). Policy decides last, about the
+/// arguments as they are then.
 ///
 /// # Errors
 /// A header differs from its argument, the operator hides an argument, the arguments are no object
 /// or cannot be looked at, or policy denies the request.
-pub(super) fn check<'p>(
+pub(super) async fn check<'p>(
+    scope: &Scope<'_>,
+    target: Target<'p>,
+    record: &mut Record,
+) -> Result<GuardOutcome<'p>, Fault> {
+    // First the headers: they repeat the arguments as the caller sent them.
+    if let (Some(route), Some(found)) = (&target.route, scope.headers) {
+        let arguments = target.params.get("arguments");
+        headers::check_params(found, route.header_params(), arguments)?;
+    }
+    check_changed(scope, target, record).await
+}
+
+/// The same for a request that a hook has changed, which no header of the caller repeats.
+///
+/// # Errors
+/// As [`check`].
+pub(super) async fn check_changed<'p>(
     scope: &Scope<'_>,
     mut target: Target<'p>,
     record: &mut Record,
-) -> Result<Guarded<'p>, Fault> {
+) -> Result<GuardOutcome<'p>, Fault> {
     if let Some(route) = &target.route {
-        // First the headers: they repeat the arguments as the caller sent them.
-        if let Some(found) = scope.headers {
-            let arguments = target.params.get("arguments");
-            headers::check_params(found, route.header_params(), arguments)?;
-        }
         let rules = route.argument_rules();
         let changed = match rules {
             Some(rules) => rules
@@ -61,6 +88,14 @@ pub(super) fn check<'p>(
         Some(guard) => restore(guard, &mut target, record)?,
         None => None,
     };
+    if let Some(route) = &target.route {
+        let arguments = target.params.get("arguments");
+        match validation::check_arguments(scope, route, arguments).await {
+            Ok(None) => {}
+            Ok(Some(changed)) => target.params.set("arguments", changed),
+            Err(fault) => return Ok(GuardOutcome::Refused(fault)),
+        }
+    }
     let permit = match &target.named {
         Some(named) => {
             let arguments = target.params.get("arguments");
@@ -68,13 +103,13 @@ pub(super) fn check<'p>(
         }
         None => scope.permit(target.upstream)?,
     };
-    Ok(Guarded {
+    Ok(GuardOutcome::Passed(Guarded {
         permit,
         target,
         meta: None,
         guard,
         unrestored,
-    })
+    }))
 }
 
 /// Puts values in place of the pseudonyms that the upstream is cleared for. Returns the arguments as

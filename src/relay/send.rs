@@ -38,7 +38,9 @@ use crate::protocol::method;
 use crate::record::{Record, RecordedData};
 use crate::relay::call::Target;
 use crate::relay::guard::Guarded;
+use crate::relay::hooks::ResponseHooks;
 use crate::relay::hops::DeadlineExtension;
+use crate::relay::validation::ResultChecks;
 use crate::relay::{Scope, hops};
 use crate::session::ServerRequests;
 use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
@@ -71,6 +73,10 @@ pub(super) struct Sent {
     pub(super) named_resources: Option<Arc<NamedResources>>,
     /// The rules for the data of the answer; `None` if all of it passes.
     pub(super) guard: Option<RequestGuard>,
+    /// The checks of its result; `None` if there are none.
+    pub(super) checks: Option<Box<ResultChecks>>,
+    /// The hooks that see its answer; `None` if there are none.
+    pub(super) hooks: Option<Box<ResponseHooks>>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -352,6 +358,8 @@ impl Sender<'_, '_> {
             has_tasks: self.target.wraps_tasks || attempt.is_task,
             is_weir: peer.is_weir(),
         };
+        let route = self.target.route.as_ref();
+        let checks = route.and_then(|route| ResultChecks::of(scope, route));
         Sent {
             stream,
             id: self.request.id.clone(),
@@ -360,6 +368,8 @@ impl Sender<'_, '_> {
             memory: scope.memory(link),
             named_resources: self.remembers(peer).then(|| scope.named_resources()),
             guard: self.guard.clone(),
+            checks: checks.map(Box::new),
+            hooks: None,
         }
     }
 

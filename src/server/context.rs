@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::connector::ConnectorContext;
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
+use crate::hooks::{HookContext, HookSetupError, Hooks};
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::server::options::Options;
@@ -31,4 +32,21 @@ pub(super) fn make_context(
         memory: MemoryBudget::new(config.memory),
         tasks: tasks.clone(),
     }
+}
+
+/// Sets up the hooks of a config. Those that were there before keep their state.
+pub(super) fn make_hooks(
+    config: &Config,
+    before: &Hooks,
+    around: &ConnectorContext,
+) -> Result<Arc<Hooks>, HookSetupError> {
+    let context = HookContext {
+        auth: around.auth.clone(),
+        reaper: around.reaper.clone(),
+        secret_paths: Arc::clone(&around.secret_paths),
+        memory: Arc::clone(&around.memory),
+        metrics: Arc::clone(&around.metrics),
+        tasks: around.tasks.clone(),
+    };
+    Hooks::new(&config.hooks, before, &context).map(Arc::new)
 }

@@ -17,6 +17,7 @@ use crate::connector::{self, ConnectorContext};
 use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::guard::Guard;
+use crate::hooks::Hooks;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
@@ -28,8 +29,9 @@ use crate::live::{Live, Snapshot, StateChange};
 use crate::memory::MemoryBudget;
 use crate::server::audit;
 use crate::server::authentication::Authentication;
-use crate::server::context::make_context;
+use crate::server::context::{make_context, make_hooks};
 use crate::server::data_guard::DataGuard;
+use crate::server::reconfigured::Reconfigured;
 use crate::server::warnings::{is_gated, warn_of_config};
 use crate::server::{error::ServeError, export::Export, options::Options};
 use crate::upstream::Link;
@@ -76,12 +78,10 @@ impl Core {
         let export = Export::start(&config, options, &around)?;
         let authentication = Authentication::new(&files, &around.auth, &around.memory);
         tasks.spawn(files.watch(shutdown.clone()));
-        let upstreams = config.upstreams.values();
-        let links = upstreams
-            .map(|upstream| make_link(upstream, &around))
-            .collect::<Result<Arc<[_]>, _>>()?;
-        let numbers = links.iter().map(|link| link.link_id);
-        let mut state = State::new(Arc::clone(&config), numbers);
+        let links = config.upstreams.values();
+        let links = links.map(|upstream| make_link(upstream, &around));
+        let links = links.collect::<Result<Arc<[_]>, _>>()?;
+        let mut state = State::new(Arc::clone(&config), links.iter().map(|link| link.link_id));
         let store = config.state_dir.as_deref().map(ListingStore::new);
         if options.stores {
             warn_of_config(&config);
@@ -97,7 +97,9 @@ impl Core {
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
         let mut data_guard = DataGuard::new(&metrics, &tasks, &shutdown, options.stores);
         let guard = data_guard.make(&config).await?;
-        let first = Snapshot::first(config, first_links, catalog, metrics).with_guard(guard);
+        let hooks = make_hooks(&config, &Hooks::default(), &around)?;
+        let first = Snapshot::first(config, first_links, catalog, metrics);
+        let first = first.with_guard(guard).with_hooks(hooks);
         let audit = audit::start(options.stores, &first)?;
         // The record file may be new: children may not read it.
         around.secret_paths.follow(&first.config);
@@ -140,6 +142,7 @@ impl Core {
         let authentication = self.authentication.prepare(&config.listen)?;
         let guard = self.data_guard.make(&config).await?;
         let export = self.export.prepare(&config)?;
+        let hooks = make_hooks(&config, &self.live.load().hooks, &self.around)?;
         self.around.secret_paths.follow(&config);
         let snapshot = self.live.load_full();
         let known = snapshot.links().iter().map(|link| (link.id(), link));
@@ -183,7 +186,7 @@ impl Core {
         }
         self.authentication.apply(authentication);
         self.export.apply(export);
-        self.publish(config, Arc::clone(&links), (pins, guard))
+        self.publish(config, Arc::clone(&links), pins, (guard, hooks))
             .await;
         // Only now: the publisher ignores listings of links that it does not know.
         fresh.iter().for_each(|link| self.start_keeper(link));
@@ -201,10 +204,12 @@ impl Core {
         &self,
         config: Arc<Config>,
         links: Arc<[Arc<Link>]>,
-        (pins, guard): (Vec<(u64, Pins)>, Option<Arc<Guard>>),
+        pins: Vec<(u64, Pins)>,
+        (guard, hooks): (Option<Arc<Guard>>, Arc<Hooks>),
     ) {
         let (done, told) = oneshot::channel();
         let new = NewConfig {
+            hooks,
             config,
             links,
             pins,
@@ -314,6 +319,7 @@ impl Core {
             ..
         } = self;
         shutdown.cancel();
+        live.load_full().hooks.stop();
         schedule.stop().await;
         // The publisher ends with the last who may tell it something.
         drop(commands);
@@ -332,17 +338,6 @@ impl Core {
             audit.stop().await;
         }
     }
-}
-
-/// The outcome of another config for the upstreams: their names, in the order of the config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reconfigured {
-    /// New upstreams.
-    pub added: Vec<String>,
-    /// Upstreams that are connected anew.
-    pub changed: Vec<String>,
-    /// Upstreams that are gone.
-    pub removed: Vec<String>,
 }
 
 fn empty_catalog(config: &Config) -> Arc<Catalog> {

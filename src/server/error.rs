@@ -10,6 +10,7 @@ use crate::credentials::SetupError;
 use crate::credentials::secrets::SecretUnavailable;
 use crate::guard::detectors::DetectorsError;
 use crate::guard::pseudonyms::KeyTextError;
+use crate::hooks::HookSetupError;
 use crate::live::schedule::ScheduleError;
 use crate::name::UpstreamId;
 use crate::pem::PemError;
@@ -62,6 +63,9 @@ pub enum ServeError {
         #[source]
         source: WireError,
     },
+    /// A hook cannot be set up.
+    #[error("hooks")]
+    Hooks(#[from] HookSetupError),
     /// Callers cannot be authenticated as the config says.
     #[error("callers cannot be authenticated")]
     Authentication(#[from] AuthenticationSetupError),

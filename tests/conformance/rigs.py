@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from suite import Toolbox
 
-from rig import READY_TIMEOUT, Process, Trouble, free_port, get, wait_until  # of tests/interop, see suite.py
+from rig import READY_TIMEOUT, Process, Trouble, extra_settings, free_port, get, wait_until  # of tests/interop, see suite.py
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Rigs:
         upstreams = {"upstream": {"url": upstream, "namespace": "", **(more or {})}}
         config = self.folder / f"{name}.yaml"  # JSON is YAML
         listen = {"address": f"127.0.0.1:{port}"}
-        config.write_text(json.dumps({"version": 1, "listen": listen, **(top or {}), "upstreams": upstreams}, indent=2))
+        config.write_text(json.dumps({"version": 1, "listen": listen, **(top or {}), **extra_settings(), "upstreams": upstreams}, indent=2))
         process = self.run(name, [str(binary), "serve", "-c", str(config)])
 
         def ready() -> bool:

@@ -99,6 +99,11 @@ def one_of_each(tools: Toolbox, folder: Path, known_file: Path, urls: dict[str, 
     }
 
 
+def extra_settings() -> dict[str, Any]:
+    """Settings at the top level that everything has to work with too: JSON, in WEIR_TEST_SETTINGS."""
+    return json.loads(os.environ.get("WEIR_TEST_SETTINGS", "{}"))
+
+
 class Weir:
     """A config with these upstreams, and the weir that runs with it."""
 
@@ -117,6 +122,7 @@ class Weir:
             "admin": {"address": f"127.0.0.1:{self.admin_port}"},
             "state": {"dir": str(folder / f"{name}.state")},
             **top,
+            **extra_settings(),
             "upstreams": upstreams,
         }
         self.config.write_text(json.dumps(config, indent=2))

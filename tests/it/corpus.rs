@@ -4,6 +4,7 @@ mod config;
 mod credential;
 mod detectors;
 mod envelope;
+mod interceptor;
 mod json;
 mod listing;
 mod pseudonyms;
@@ -75,4 +76,9 @@ fn pseudonyms_keep_their_laws() {
 #[test]
 fn edited_strings_keep_their_laws() {
     run("strings", strings::check);
+}
+
+#[test]
+fn answers_of_hooks_keep_their_laws() {
+    run("interceptor", interceptor::check);
 }

@@ -40,6 +40,7 @@ const LAYERS: &[&[&str]] = &[
     &["tls"],
     &["credentials"],
     &["authentication", "exporter", "upstream"],
+    &["hooks"],
     &["connector", "live"],
     &["session"],
     &["relay"],

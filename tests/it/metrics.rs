@@ -199,9 +199,9 @@ async fn every_metric_is_there_and_every_line_can_be_read() {
     let kid = child_upstream("kid", &[]);
     let login = "auth: { type: bearer, token: { value: t } }";
     let yaml = format!("  shop: {{ url: \"{}\", {login} }}\n{kid}", shop.url());
-    let rules = "limits: { rates: [{ per: caller, requests: 100/1m }] }\nguard: { redact: { towards_upstream: { EMAIL: report } } }";
+    let rules = "limits: { rates: [{ per: caller, requests: 100/1m }] }\nguard: { redact: { towards_upstream: { EMAIL: report } }, validate: { invisible: { arguments: report } } }\nhooks: { gone: { socket: gone.sock, on_failure: pass } }";
     let weir = Weir::with(&yaml).top(rules).start().await;
-    let address = r#"{"q":"ann@example.com"}"#;
+    let address = r#"{"q":"ann@example.com \u200b"}"#;
     let modern = weir.modern();
     assert!(modern.call("shop__search", address).await.succeeded());
     assert!(!modern.call("shop__refuses", "{}").await.succeeded());

@@ -31,6 +31,9 @@ fn statement(document: &Value, name: &str) -> (Value, Value) {
 async fn a_config_needs_what_it_uses_and_no_more() {
     let yaml = r#"
 version: 1
+hooks:
+  compliance:
+    lambda: { arn: "arn:aws:lambda:eu-west-1:123456789012:function:compliance" }
 upstreams:
   corp:
     gateway: { id: gw-ab12cdef34, region: eu-central-1, synchronize: true }
@@ -72,6 +75,9 @@ upstreams:
     assert_eq!(statement(&document, "AssumeRoles").1, role);
     let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:github-token-??????";
     assert_eq!(statement(&document, "Secrets").1, json!([secret]));
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:compliance";
+    let invoke = (json!(["lambda:InvokeFunction"]), json!([function]));
+    assert_eq!(statement(&document, "InvokeFunctions"), invoke);
     let (actions, _) = statement(&document, "OAuthTokens");
     assert_eq!(actions, json!(["bedrock-agentcore:GetResourceOauth2Token"]));
     let names: Vec<_> = document["Statement"]
@@ -80,7 +86,7 @@ upstreams:
         .iter()
         .map(|one| &one["Sid"])
         .collect();
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
 }
 
 #[tokio::test]

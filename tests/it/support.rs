@@ -5,6 +5,7 @@ pub mod asking;
 pub mod aws;
 pub mod balancer;
 pub mod client;
+pub mod hook;
 pub mod issuer;
 pub mod lens;
 pub mod otlp;

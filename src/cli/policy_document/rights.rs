@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{
     AgentcoreIdentity, Auth, AwsCredentials, AwsSecret, AwsSource, Config, Connector, Endpoint,
-    Gateway, HttpEndpoint, IdentityKind, IdentitySubject, Upstream,
+    Gateway, Hook, HookTarget, HttpEndpoint, IdentityKind, IdentitySubject, Upstream,
 };
 
 /// The account and the region of what is named without them.
@@ -45,6 +45,9 @@ impl<'c> Rights<'c> {
         };
         for upstream in config.upstreams.values() {
             rights.add_upstream(upstream);
+        }
+        for hook in &config.hooks {
+            rights.add_hook(hook);
         }
         for secret in &config.aws_secrets {
             rights.add_secret(secret);
@@ -122,6 +125,19 @@ impl<'c> Rights<'c> {
                     upstream.id
                 ));
             }
+        }
+    }
+
+    fn add_hook(&mut self, hook: &Hook) {
+        match &hook.target {
+            HookTarget::Lambda {
+                arn, credentials, ..
+            } if self.is_own(credentials) => {
+                let actions = ["lambda:InvokeFunction"];
+                self.add("InvokeFunctions", &actions, [arn.clone()]);
+            }
+            HookTarget::Endpoint(endpoint) => self.add_upstream(endpoint),
+            HookTarget::Lambda { .. } | HookTarget::Socket(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Validate;
 use super::forms::Duration;
 use super::secret::SecretRef;
 
@@ -13,6 +14,8 @@ use super::secret::SecretRef;
 pub(in crate::config) struct Guard {
     /// What happens to personal data and secrets in messages. Default: they pass.
     pub(in crate::config) redact: Option<Redact>,
+    /// Checks of arguments and results of tools.
+    pub(in crate::config) validate: Option<Validate>,
 }
 
 /// The data that may pass to and from one upstream or tool. What it leaves out is as in `guard` of
@@ -22,6 +25,8 @@ pub(in crate::config) struct Guard {
 pub(in crate::config) struct RouteGuard {
     /// What happens to personal data and secrets in messages.
     pub(in crate::config) redact: Option<RouteRedact>,
+    /// Checks of arguments and results of tools.
+    pub(in crate::config) validate: Option<Validate>,
 }
 
 /// What happens to personal data and secrets, by class. `*` stands for every class that is not named

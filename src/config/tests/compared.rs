@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 88] = [
+const KEYS: [(&str, &str, &str, Reload); 90] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -124,6 +124,12 @@ const KEYS: [(&str, &str, &str, Reload); 88] = [
         "{ towards_upstream: { EMAIL: block } }",
         Applied,
     ),
+    (
+        "guard.validate",
+        "{ arguments: report }",
+        "{ arguments: refuse }",
+        Applied,
+    ),
     ("audit", "null", "{ file: a.jsonl }", Refused("audit")),
     ("audit.file", "a.jsonl", "b.jsonl", Refused("audit")),
     ("audit.arguments", "hash", "none", Refused("audit")),
@@ -191,6 +197,7 @@ const KEYS: [(&str, &str, &str, Reload); 88] = [
     ("telemetry.resource", "{ a: b }", "{ a: c }", Applied),
     ("telemetry.timeout", "1s", "2s", Applied),
     ("telemetry.compression", "none", "gzip", Applied),
+    ("hooks", "null", "{ h: { socket: a.sock } }", Applied),
     ("admin", "null", "{}", Refused("admin")),
     (
         "admin.address",

@@ -28,8 +28,7 @@ pub(super) fn check_guard(
     raw: Option<raw::Guard>,
     at: &KeyPath,
 ) -> GuardSettings {
-    let raw::Guard { redact } = raw.unwrap_or_default();
-    let redact = redact.unwrap_or_default();
+    let redact = raw.and_then(|guard| guard.redact).unwrap_or_default();
     let at = at.key("redact");
     let detectors = check_detectors(check, redact.detectors, &at.key("detectors"));
     let rules = RedactRules {
@@ -78,33 +77,42 @@ pub(super) fn check_upstream_guard(
     raw: &mut raw::Upstream,
     at: &KeyPath,
 ) -> UpstreamGuard {
-    let rules = check_route_guard(check, raw.guard.take(), at);
+    let rules = check_route_redact(check, take_redact(&mut raw.guard), at);
     let overrides = raw
         .tools
         .as_mut()
         .and_then(|tools| tools.overrides.as_mut());
     let mut tools = IndexMap::new();
     for (name, raw) in overrides.into_iter().flatten() {
-        if let Some(guard) = raw.guard.take() {
+        if let Some(redact) = take_redact(&mut raw.guard) {
             let at = at.key("tools").key("override").key(name);
             tools.insert(
                 name.as_str().into(),
-                check_route_guard(check, Some(guard), &at),
+                check_route_redact(check, Some(redact), &at),
             );
         }
     }
     UpstreamGuard { rules, tools }
 }
 
-/// Validates `guard` of an upstream or a tool.
-fn check_route_guard(
+/// Takes `guard.redact` out of an upstream or a tool.
+fn take_redact(guard: &mut Option<raw::RouteGuard>) -> Option<raw::RouteRedact> {
+    let redact = guard.as_mut().and_then(|guard| guard.redact.take());
+    // Nothing is left where nothing else is written.
+    if guard.as_ref().is_some_and(|guard| guard.validate.is_none()) {
+        *guard = None;
+    }
+    redact
+}
+
+/// Validates `guard.redact` of an upstream or a tool.
+fn check_route_redact(
     check: &mut Check<'_>,
-    raw: Option<raw::RouteGuard>,
+    raw: Option<raw::RouteRedact>,
     at: &KeyPath,
 ) -> GuardRules {
     let detectors = &check.detectors.clone();
-    let raw::RouteGuard { redact } = raw.unwrap_or_default();
-    let redact = redact.unwrap_or_default();
+    let redact = raw.unwrap_or_default();
     let at = at.key("guard").key("redact");
     let towards_upstream = check_actions(
         check,

@@ -1,6 +1,7 @@
 //! Everything but the upstreams.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::rates::{check_memory, check_rates};
 use super::resync::check_resync;
+use super::validation::resolve_validate;
 use super::values::{check_address, check_lower_case, host};
 use super::{drift, environment, guard, policy, server, telemetry};
 use crate::config::raw::forms;
 use crate::config::rules::Rule;
 use crate::config::{
     Config, Drift, InheritEnv, Instructions, Limits, Listen, Resync, Retry, Stale, StalePolicy,
-    Timeouts, raw, units,
+    Timeouts, ValidateSettings, raw, units,
 };
 use crate::document::path::KeyPath;
 use crate::name::{Charset, Instance, Naming};
@@ -45,6 +47,8 @@ pub(super) struct Defaults {
     pub(super) retry: Retry,
     pub(super) inherit_env: InheritEnv,
     pub(super) instructions: Instructions,
+    /// `guard.validate` of weir as a whole, which is not below `defaults` in the file.
+    pub(super) validate: ValidateSettings,
     /// Whether `timeouts.list` is written and not weir's own.
     pub(super) has_list: bool,
     /// Whether there is a state folder.
@@ -62,16 +66,12 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let admin = raw
         .admin
         .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
-    let state_dir = raw.state.map(|state| {
-        check.refuse_variable(&root.key("state").key("dir"), &state.dir);
-        check.resolve(&state.dir)
-    });
+    let state = raw.state;
+    let state_dir = state.map(|state| check_state(check, &state, &root.key("state")));
     let keys = (raw.sealing_key, raw.sealing_keys);
     let sealing_keys = check_keys(check, keys, ["sealing_key", "sealing_keys"], &root);
-    let instance = raw.instance.and_then(|text| {
-        let instance = Instance::parse(&text).map_err(|_| Rule::Instance);
-        check.ok(&root.key("instance"), instance)
-    });
+    let instance = raw.instance;
+    let instance = instance.and_then(|text| check_instance(check, &text, &root.key("instance")));
     let limits = raw.limits.unwrap_or_default();
     let memory = check_memory(check, &limits, &root.key("limits"));
     let (rates, has_policy) = (limits.rates.unwrap_or_default(), raw.policy.is_some());
@@ -79,16 +79,19 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let policy = raw
         .policy
         .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
-    let guard = guard::check_guard(check, raw.guard, &root.key("guard"));
-    let audit = raw
-        .audit
-        .map(|raw| check_audit(check, raw, &root.key("audit")));
+    let mut guard = raw.guard;
+    let written = guard.as_mut().and_then(|guard| guard.validate.take());
+    let guard = guard::check_guard(check, guard, &root.key("guard"));
+    let audit = raw.audit;
+    let audit = audit.map(|raw| check_audit(check, raw, &root.key("audit")));
     let telemetry = (raw.telemetry, audit.is_some());
     let telemetry = telemetry::check_telemetry(check, telemetry, &root.key("telemetry"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
     let server = server::check_server(check, raw.server.unwrap_or_default(), &root.key("server"));
     let defaults = raw.defaults.unwrap_or_default();
     let mut defaults = check_defaults(check, defaults, &root.key("defaults"));
+    let at = root.key("guard").key("validate");
+    defaults.validate = resolve_validate(check, written, &defaults.validate, &at);
     defaults.has_state = state_dir.is_some() || check.source.is_excused(&root, "state");
     Settings {
         config: Config {
@@ -103,6 +106,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             guard: Arc::new(guard),
             audit,
             telemetry,
+            hooks: Vec::new(),
             naming,
             server,
             upstreams: IndexMap::new(),
@@ -112,6 +116,17 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
         },
         defaults,
     }
+}
+
+/// Validates `state`: the folder, resolved.
+fn check_state(check: &mut Check<'_>, state: &raw::StateSettings, at: &KeyPath) -> PathBuf {
+    check.refuse_variable(&at.key("dir"), &state.dir);
+    check.resolve(&state.dir)
+}
+
+fn check_instance(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Instance> {
+    let instance = Instance::parse(text).map_err(|_| Rule::Instance);
+    check.ok(at, instance)
 }
 
 /// Validates `listen`. `title` is that of `server`.
@@ -231,6 +246,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
         retry: Retry::default(),
         inherit_env: InheritEnv::default(),
         instructions: Instructions::Served,
+        validate: ValidateSettings::default(),
         has_list: false,
         has_state: false,
     };
@@ -266,6 +282,7 @@ impl CommonKeys {
         Defaults {
             has_list: base.has_list || written.is_some_and(|written| written.list.is_some()),
             has_state: base.has_state,
+            validate: base.validate,
             resync: match self.resync {
                 Some(written) => {
                     check_resync(check, written, base.resync.clone(), &at.key("resync"))

@@ -8,10 +8,11 @@ use regex::Regex;
 use serde_json::value::RawValue;
 
 use super::check::Check;
+use super::validation::resolve_validate;
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms::Json;
 use crate::config::rules::Rule;
-use crate::config::{CallTimeout, ToolOverride, ToolRules, raw, units};
+use crate::config::{CallTimeout, ToolOverride, ToolRules, ValidateSettings, raw, units};
 use crate::document::path::KeyPath;
 use crate::json;
 use crate::name::is_legal;
@@ -20,7 +21,13 @@ pub(super) fn check_regex(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Op
     check.ok(at, Regex::new(text).map_err(ProblemKind::Regex))
 }
 
-pub(super) fn check_tool_rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyPath) -> ToolRules {
+/// Validates `tools`. `validate` is that of the upstream.
+pub(super) fn check_tool_rules(
+    check: &mut Check<'_>,
+    raw: raw::Tools,
+    validate: &ValidateSettings,
+    at: &KeyPath,
+) -> ToolRules {
     let allow = raw
         .allow
         .and_then(|globs| check_globs(check, &globs, &at.key("allow")));
@@ -38,7 +45,7 @@ pub(super) fn check_tool_rules(check: &mut Check<'_>, raw: raw::Tools, at: &KeyP
         if let Some(name) = &raw.name {
             name_rules(check, name, &original, &mut names, &at.key("name"));
         }
-        overrides.insert(original, change(check, raw, &at));
+        overrides.insert(original, change(check, raw, validate, &at));
     }
     ToolRules {
         allow,
@@ -79,8 +86,17 @@ fn name_rules(
     }
 }
 
-fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverride {
+fn change(
+    check: &mut Check<'_>,
+    mut raw: raw::Override,
+    validate: &ValidateSettings,
+    at: &KeyPath,
+) -> ToolOverride {
     let timeout = check_timeout(check, &raw, at);
+    let guard = raw.guard.take();
+    let validate_at = at.key("guard").key("validate");
+    let validate =
+        guard.map(|guard| resolve_validate(check, guard.validate, validate, &validate_at));
     let annotations = check_annotations(raw.annotations.unwrap_or_default());
     let mut hide_args = raw.hide_args.unwrap_or_default();
     let mut set_args = IndexMap::new();
@@ -103,6 +119,7 @@ fn change(check: &mut Check<'_>, raw: raw::Override, at: &KeyPath) -> ToolOverri
         set_args,
         annotations,
         timeout,
+        validate,
     }
 }
 

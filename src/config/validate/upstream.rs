@@ -9,6 +9,7 @@ use super::check::Check;
 use super::secret_values::resolve_text_or_secret;
 use super::settings::{CommonKeys, Defaults};
 use super::target::{EndpointContext, HttpTarget, Logins};
+use super::validation::resolve_validate;
 use super::values::expand;
 use super::{agentcore, guard, http, on_behalf, rule_origins, tools};
 use crate::config::raw::forms::ScalarText;
@@ -35,6 +36,9 @@ pub(super) fn check_upstream(
     // Before the fingerprint: other rules for data need no new link.
     let guard = guard::check_upstream_guard(check, &mut raw, at);
     let as_written = format!("{:?}", (&raw, defaults));
+    let written = raw.guard.take().and_then(|guard| guard.validate);
+    let validate_at = at.key("guard").key("validate");
+    let validate = resolve_validate(check, written, &defaults.validate, &validate_at);
     let namespace = check_namespace(check, raw.namespace.take(), at, id);
     let strip = raw.names.take().unwrap_or_default().strip;
     let strip =
@@ -42,6 +46,7 @@ pub(super) fn check_upstream(
     let mut rules = tools::check_tool_rules(
         check,
         raw.tools.take().unwrap_or_default(),
+        &validate,
         &at.key("tools"),
     );
     rules.read_only = raw.read_only.take() == Some(true);
@@ -71,6 +76,7 @@ pub(super) fn check_upstream(
         strip,
         tools: rules,
         guard,
+        validate,
         resync: settings.resync,
         stale: settings.stale,
         drift: settings.drift,

@@ -15,7 +15,7 @@ use crate::config::AwsCredentials;
 use crate::credentials::aws::cache::CredentialsCache;
 use crate::credentials::aws::clock::{Clock, ClockCorrection};
 use crate::credentials::aws::context::AwsContext;
-use crate::credentials::aws::http::{AwsHttpClient, AwsHttpError, AwsResponse};
+use crate::credentials::aws::http::{AwsHttpClient, AwsHttpError, AwsResponse, MAX_BODY, MAX_IDLE};
 use crate::credentials::aws::rejection::{self, RejectionCause};
 use crate::credentials::aws::sign::{self, SigningContext, SigningVersion};
 use crate::credentials::aws::source::CredentialsSource;
@@ -45,6 +45,25 @@ pub(super) const SECRETS_MANAGER: Service = Service {
     signing: "secretsmanager",
     media: "application/x-amz-json-1.1",
 };
+
+/// AWS Lambda.
+pub(super) const LAMBDA: Service = Service {
+    id: "Lambda",
+    prefix: "lambda",
+    signing: "lambda",
+    media: "application/json",
+};
+
+/// The limits of calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApiLimits {
+    /// Most bytes of the body of a response.
+    pub(super) body: usize,
+    /// The longest that one request may take.
+    pub(super) timeout: Duration,
+    /// Connections that are kept without a request.
+    pub(super) connections: usize,
+}
 
 /// The data plane of Bedrock AgentCore, which speaks REST with JSON.
 pub(super) const AGENTCORE: Service = Service {
@@ -120,6 +139,7 @@ pub(super) struct Api {
     clock: Arc<Clock>,
     http: AwsHttpClient,
     region: Option<Box<str>>,
+    timeout: Duration,
 }
 
 impl Api {
@@ -130,7 +150,24 @@ impl Api {
         context: &AwsContext,
         open: &OpenSecret<'_>,
     ) -> Result<Self, SecretUnavailable> {
-        let http = AwsHttpClient::new(&context.tls);
+        let limits = ApiLimits {
+            body: MAX_BODY,
+            timeout: REQUEST_TIMEOUT,
+            connections: MAX_IDLE,
+        };
+        Self::with_limits(service, region, credentials, context, open, limits)
+    }
+
+    /// Makes a client of a service whose responses may be larger or later.
+    pub(super) fn with_limits(
+        service: Service,
+        region: Option<&str>,
+        credentials: &AwsCredentials,
+        context: &AwsContext,
+        open: &OpenSecret<'_>,
+        limits: ApiLimits,
+    ) -> Result<Self, SecretUnavailable> {
+        let http = AwsHttpClient::with_limits(&context.tls, limits.body, limits.connections);
         let clock = Arc::new(Clock::default());
         let endpoint = context.endpoint.as_ref();
         let source = CredentialsSource::new(credentials, region, endpoint, http.clone(), open)?;
@@ -141,6 +178,7 @@ impl Api {
             clock,
             http,
             region: region.map(Into::into),
+            timeout: limits.timeout,
         })
     }
 
@@ -156,14 +194,24 @@ impl Api {
         request: &ApiRequest<'_>,
         deadline: Instant,
     ) -> Result<Value, ApiError> {
+        let response = self.call_for_response(request, deadline).await?;
+        let json = serde_json::from_slice(&response.body);
+        json.map_err(|_| ApiError::Unreadable(self.service.id))
+    }
+
+    /// Sends a request and returns a 2xx response as it is, see [`Self::call`].
+    pub(super) async fn call_for_response(
+        &self,
+        request: &ApiRequest<'_>,
+        deadline: Instant,
+    ) -> Result<AwsResponse, ApiError> {
         let mut may_retry = true;
         let name = self.service.id;
         loop {
             let (response, version) = self.send(request, deadline).await?;
             let (status, headers) = (response.status, &response.headers);
             if status.is_success() {
-                let json = serde_json::from_slice(&response.body);
-                return json.map_err(|_| ApiError::Unreadable(name));
+                return Ok(response);
             }
             let is_worth_retrying = status.is_client_error() && self.recover(&response, version)?;
             if !(is_worth_retrying && std::mem::replace(&mut may_retry, false)) {
@@ -231,7 +279,7 @@ impl Api {
         sign::sign(&signing, &request.method, &url, &mut headers, &request.body)
             .map_err(|_| AwsHttpError::Request)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = left.min(REQUEST_TIMEOUT);
+        let timeout = left.min(self.timeout);
         let (method, body) = (request.method.clone(), request.body.clone());
         let response = self.http.send(method, url, headers, body, timeout).await?;
         let version = SigningVersion {

@@ -235,7 +235,7 @@ fn text<'v>(value: &'v Value, member: &str) -> Option<&'v str> {
 }
 
 /// Encodes a text as part of a path or a query (RFC 3986 §2.1).
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()

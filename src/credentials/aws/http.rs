@@ -19,14 +19,14 @@ use url::Url;
 
 use crate::tls::{TlsConfigs, TlsError};
 
-/// The longest body of a response. None of the calls that weir makes has a longer one.
-const MAX_BODY: usize = 1024 * 1024;
+/// The longest body of a response of most services.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// The longest that connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a request of `aws-config` may take, unless its settings allow less.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most idle connections per host.
-const MAX_IDLE: usize = 2;
+pub(super) const MAX_IDLE: usize = 2;
 
 /// The reason why a request to an AWS service has no response. Contains no text of a peer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,8 +49,8 @@ pub enum AwsHttpError {
     /// The connection to this host broke off.
     #[error("the connection to {0} broke off")]
     Broken(Box<str>),
-    /// The response of this host is longer than 1 MiB.
-    #[error("the response of {0} is longer than 1 MiB")]
+    /// The response of this host is longer than weir takes.
+    #[error("the response of {0} is too long")]
     TooLong(Box<str>),
 }
 
@@ -61,7 +61,7 @@ pub struct AwsResponse {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, at most 1 MiB.
+    /// The body, of bounded length.
     pub body: Bytes,
 }
 
@@ -77,6 +77,8 @@ struct LazyClients {
     /// For `http`: credential endpoints of a container or of the machine. Reads no certificates and
     /// uses no proxy.
     plain: OnceLock<Result<reqwest::Client, AwsHttpError>>,
+    max_body: usize,
+    max_idle: usize,
 }
 
 impl fmt::Debug for AwsHttpClient {
@@ -89,10 +91,17 @@ impl AwsHttpClient {
     /// Creates a client. Opens no connection.
     #[must_use]
     pub fn new(tls: &Arc<TlsConfigs>) -> Self {
+        Self::with_limits(tls, MAX_BODY, MAX_IDLE)
+    }
+
+    /// Creates a client for bodies of at most so many bytes, which keeps so many connections per host.
+    pub(super) fn with_limits(tls: &Arc<TlsConfigs>, max_body: usize, max_idle: usize) -> Self {
         let inner = LazyClients {
             tls: Arc::clone(tls),
             secure: OnceLock::new(),
             plain: OnceLock::new(),
+            max_body,
+            max_idle,
         };
         Self {
             inner: Arc::new(inner),
@@ -140,7 +149,7 @@ impl AwsHttpClient {
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_BODY {
+            if body.len() + chunk.len() > self.inner.max_body {
                 return Err(AwsHttpError::TooLong(host.clone()));
             }
             body.extend_from_slice(&chunk);
@@ -156,23 +165,27 @@ impl AwsHttpClient {
         let made = match is_https {
             true => self.inner.secure.get_or_init(|| {
                 let tls = self.inner.tls.system_trust()?;
-                build(reqwest::Client::builder().tls_backend_preconfigured(tls))
+                let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
+                build(builder, self.inner.max_idle)
             }),
             false => self.inner.plain.get_or_init(|| {
                 let builder =
                     reqwest::Client::builder().tls_backend_preconfigured(TlsConfigs::plain()?);
-                build(builder.no_proxy())
+                build(builder.no_proxy(), self.inner.max_idle)
             }),
         };
         made.clone()
     }
 }
 
-fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, AwsHttpError> {
+fn build(
+    builder: reqwest::ClientBuilder,
+    max_idle: usize,
+) -> Result<reqwest::Client, AwsHttpError> {
     let builder = builder
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(MAX_IDLE)
+        .pool_max_idle_per_host(max_idle)
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
     builder.build().map_err(|_| AwsHttpError::Client)
 }

@@ -8,7 +8,8 @@ use crate::live::access::access_changes;
 use crate::live::reload::{ReloadOutcome, ReloadTrigger};
 use crate::policy::{AccessChange, AccessItem};
 use crate::printable;
-use crate::server::core::{Core, Reconfigured};
+use crate::server::core::Core;
+use crate::server::reconfigured::Reconfigured;
 
 /// Most changes of what callers see that are logged.
 const LOGGED_CHANGES: usize = 20;

@@ -446,6 +446,8 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         FaultKind::Blocked | FaultKind::BlockedAnswer => Vec::new(),
         // It needs an upstream that is called on behalf of its callers: see `on_behalf.rs`.
         FaultKind::CallerIdentity => Vec::new(),
+        // It needs a hook that fails: see `hooks.rs`.
+        FaultKind::Hook => Vec::new(),
         // They need a weir that ends, a system without random numbers, or a catalog with a route to
         // an upstream that does not exist. No request makes one.
         FaultKind::ShuttingDown | FaultKind::Internal | FaultKind::NoMemory => Vec::new(),
@@ -509,6 +511,7 @@ async fn every_fault_but_one_can_be_provoked() {
         &FaultKind::BlockedAnswer,
         &FaultKind::CallerIdentity,
         &FaultKind::NotRecorded,
+        &FaultKind::Hook,
         &FaultKind::ShuttingDown,
         &FaultKind::Internal,
     ];

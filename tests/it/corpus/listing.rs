@@ -12,7 +12,7 @@ use weir::catalog::listing::{self, DEFINITION_BYTES};
 use weir::catalog::{
     Catalog, Definition, InvalidReason, Kind, Listing, Part, PerKind, Prepared, Rules,
 };
-use weir::config::{Instructions, ToolOverride, ToolRules};
+use weir::config::{Instructions, ToolOverride, ToolRules, ValidateSettings};
 use weir::json::{self, Object};
 use weir::name::{Namespace, Naming, UpstreamId, UpstreamIndex};
 use weir::protocol::era::Era;
@@ -167,6 +167,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
         namespace: &Namespace::default(),
         strip: None,
         tools: &tools,
+        validate: &ValidateSettings::default(),
         search: weir::config::Search::default(),
     };
     let prepared = Prepared::new(rules, &Naming::default(), &listing);
