@@ -14,7 +14,7 @@ pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// The most bytes of one signal that wait. What comes then is dropped, and counted.
 pub(super) const WAITING_BYTES: usize = 4 << 20;
 
-/// Items that are sent together: a sequence of fields of a message, as [`super::envelope`] needs
+/// Items that are sent together: a sequence of fields of a message, as the module `envelope` needs
 /// them.
 #[derive(Debug, Default)]
 pub struct Batch {
