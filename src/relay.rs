@@ -114,7 +114,7 @@ async fn answer_own(
         None => {
             record.admit().await?;
             scope.begin();
-            settle(scope, request).await?
+            Box::pin(settle(scope, request)).await?
         }
     };
     limited::charge(lease.as_ref(), &answer);

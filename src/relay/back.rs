@@ -256,7 +256,8 @@ impl UpstreamReply {
             Some(session) => {
                 let caller = self.record.caller();
                 let guard = self.sent.guard.as_ref();
-                notifications::request(session, caller, link, peer, guard, request).await
+                let asked = notifications::request(session, caller, link, peer, guard, request);
+                Box::pin(asked).await
             }
             None => None,
         };
@@ -282,7 +283,9 @@ impl UpstreamReply {
         };
         // Counted at the end: the future may be dropped before, and made again.
         let mut findings = Findings::default();
-        let guarded = guarded::guard_message(guard, message, text, &mut findings).await;
+        // In a box, for the size of the future of calls without rules.
+        let guarded = guarded::guard_message(guard, message, text, &mut findings);
+        let guarded = Box::pin(guarded).await;
         self.record.add_findings(findings);
         guarded
     }

@@ -68,9 +68,10 @@ pub(super) async fn forward(
     };
     match RequestHooks::of(scope, &guarded, request) {
         None => {
-            // Without rules it is not moved for nothing.
+            // Without rules it is not moved for nothing. What few calls need is in a box, so that the future
+            // of every call stays small: it is copied when it begins.
             let guarded = match guarded.guard {
-                Some(_) => guard::redact(request, guarded, record).await?,
+                Some(_) => Box::pin(guard::redact(request, guarded, record)).await?,
                 None => guarded,
             };
             record.admit().await?;
@@ -84,7 +85,7 @@ pub(super) async fn forward(
                 hooks,
                 lease,
             };
-            hooked.forward(guarded, record).await
+            Box::pin(hooked.forward(guarded, record)).await
         }
     }
 }
