@@ -216,7 +216,7 @@ fn trace_a_call(bencher: Bencher<'_, '_>, which: &str) {
             r#"{"content":[{"type":"text","text":"no orders"}]}"#,
         )));
         drop((client, record));
-        // What the exporter does, but for sending it.
+        // The exporter does the same, and sends it.
         drop(pipeline.spans.take_full());
         onward
     });
@@ -596,7 +596,7 @@ fn authenticator(key: &signing::SigningKey) -> JwtAuthenticator {
     let config = weir::config::parse(&text, std::path::Path::new("weir.yaml"), &|_| None);
     let config = config.expect("a valid config");
     let Some(ListenAuth::Callers(auth)) = &config.listen.auth else {
-        unreachable!("it is written above");
+        unreachable!("the text above has `listen.auth`");
     };
     let files = Arc::new(weir::files::Files::default());
     let context = AuthenticationContext {

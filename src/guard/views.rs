@@ -1,6 +1,6 @@
 //! Text that is encoded within a string: percent-encoded, as in URLs, escaped as in JSON that is
 //! quoted in prose, or with character references of HTML. Values are found in what it stands for.
-//! What is encoded several times over counts too: JSON in JSON that is quoted in prose.
+//! Text that is encoded several times over counts too: JSON in JSON that is quoted in prose.
 
 use std::ops::Range;
 

@@ -122,7 +122,7 @@ pub struct UpstreamMetrics {
     pub(super) others: Arc<Series>,
     /// Whatever is no tool. A handful.
     pub(super) methods: RwLock<Vec<(&'static str, Arc<Series>)>>,
-    /// What checks of data found, by part, kind and consequence. A handful.
+    /// The findings of checks of data, by part, kind and consequence. A handful.
     pub(super) findings: RwLock<Vec<(FindingLabels, Arc<Counter>)>>,
     pub(super) listed: Counter,
     pub(super) failed: Counter,

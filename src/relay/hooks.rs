@@ -80,7 +80,7 @@ pub(super) struct ResponseHooks {
 /// said.
 pub(super) type Intercepting = BoxFuture<'static, (Result<Bytes, Fault>, HookNotes)>;
 
-/// What hooks said of one request, for its record: the name of a hook, and a word or an attribute.
+/// The notes of hooks on one request, for its record: the name of a hook, and a word or an attribute.
 #[derive(Debug, Default)]
 pub(super) struct HookNotes(Vec<(Arc<HookLink>, String)>);
 

@@ -430,7 +430,7 @@ async fn what_hooks_leave_is_redacted_on_both_ways() {
         let seen = server.inputs();
         let seen = &seen[seen.len() - 2]["mcp"]["gatewayRequest"]["body"];
         assert_eq!(seen["params"]["arguments"]["q"], "ann@mail.example");
-        // What it answers in place of the upstream is an answer like any other.
+        // An answer of its own, in place of the upstream's, is like any other.
         let body = json!({ "jsonrpc": "2.0", "id": seen["id"].as_u64().unwrap() + 1,
             "result": { "content": [{ "type": "text", "text": "bob@mail.example" }] } });
         let output = json!({ "interceptorOutputVersion": "1.0",

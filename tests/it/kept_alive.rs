@@ -167,7 +167,7 @@ async fn connections_are_used_again_and_closed_when_they_are_idle() {
         let opened = between.opened();
         rounds().await;
         assert_eq!(between.opened(), opened, "{version}");
-        // What is left is a stream for news.
+        // One may be left: the stream for notifications.
         let closed = async {
             while between.open() > 1 {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,7 +1,8 @@
 //! Anonymous callers and two hostile upstreams do all at once what they can, while callers of both
 //! eras work and measure. 20 s; with `WEIR_SOAK=SECONDS` as long as that, and then the times count
-//! too: `WEIR_SOAK=1800 cargo test --release --test it soak::honest -- --nocapture`. They are compared
-//! with those of callers whose weir is left alone while another one on the same machine is attacked.
+//! too: `WEIR_SOAK=1800 cargo test --release --test it soak::honest -- --nocapture`. Then the time of
+//! callers whose weir is left alone, while another one on the same machine is attacked, is printed too:
+//! it says how much of the delay is the machine's.
 
 mod attacks;
 
@@ -243,6 +244,15 @@ impl Rig {
     }
 }
 
+/// Measures callers of a weir while another one on the same machine is attacked.
+async fn measure_beside(weir: &Weir, length: Duration) -> Measured {
+    let mut other = Rig::attacked().await;
+    let measured = measure(weir, Instant::now() + length).await;
+    other.attackers.order("end").await;
+    other.attackers.hear().await;
+    measured
+}
+
 /// Not a test: the process that the test below starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the attackers of the soak"]
@@ -256,19 +266,12 @@ async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     let (length, compares) = length();
     let mut rig = Rig::start().await;
     let weir = &rig.weir;
-    let calm = (length / 6).min(Duration::from_secs(60));
-    // Attackers take processors and the kernel from everybody on their machine. What counts is what they do
-    // to callers of the weir that they attack, beyond that.
-    let mut elsewhere = match compares {
-        true => Some(Rig::attacked().await),
-        false => None,
-    };
-    let mut calm = measure(weir, Instant::now() + calm).await;
-    if let Some(other) = &mut elsewhere {
-        other.attackers.order("end").await;
-        other.attackers.hear().await;
+    let calm_time = (length / 6).min(Duration::from_secs(60));
+    let mut calm = measure(weir, Instant::now() + calm_time).await;
+    if compares {
+        let mut beside = measure_beside(weir, calm_time).await;
+        println!("beside an attack: p99 {:?}", beside.quantile(0.99));
     }
-    drop(elsewhere);
     let before = Has::now(weir).await;
     let logged = weir.stderr().lines().count();
     rig.attackers.order(&weir.port().to_string()).await;

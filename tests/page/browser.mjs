@@ -96,7 +96,7 @@ const live = async (context, weir, upstreams, problems) => {
   const page = await open(context, problems);
   await page.goto(`${weir.base}/`);
   check("an upstream is up", await has(page, "2 of 2 up"));
-  // What is opened stays open when the row is drawn anew.
+  // An opened part stays open when the row is drawn anew.
   await page.click("summary:has-text('Details of wiki')");
   await upstreams.wiki.stop();
   await weir.ask("POST", "/upstreams/wiki/resync");

@@ -137,7 +137,7 @@ def in_trace(spans: list[Span], trace: str) -> list[Span]:
     return [span for span in spans if span["trace"] == trace]
 
 
-# What differs from run to run.
+# The parts that differ from run to run.
 UNSTEADY = [
     (re.compile(r"^(server\.port): .*"), r"\1: <port>"),
     (re.compile(r"^(weir\.request_id): .*"), r"\1: <id>"),

@@ -27,11 +27,11 @@ impl Place {
     }
 }
 
-/// What a config uses of AWS with the credentials of the machine that it runs on.
+/// The rights that a config uses in AWS with the credentials of the machine that it runs on.
 pub(super) struct Rights<'c> {
     place: &'c Place,
     found: BTreeMap<&'static str, (BTreeSet<&'static str>, BTreeSet<String>)>,
-    /// What an operator should know of the result.
+    /// Notes on the result, for the operator.
     pub(super) notes: Vec<String>,
 }
 

@@ -72,9 +72,9 @@ pub(in crate::config) enum HookMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum HookView {
-    /// What callers and upstreams sent.
+    /// The messages as callers and upstreams sent them.
     Raw,
-    /// What may go to the upstream: values are replaced as `guard.redact.towards_upstream` says, also
+    /// The messages as they may go to the upstream: values are replaced as `guard.redact.towards_upstream` says, also
     /// in answers.
     Redacted,
 }

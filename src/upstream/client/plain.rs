@@ -138,7 +138,7 @@ impl PlainConnection {
         if let Some(driver) = &mut self.driver
             && Pin::new(driver).poll(context).is_ready()
         {
-            // What waits for an answer, or was not sent, is told so.
+            // A request that waits for its answer, or was not sent, gets an error now.
             self.driver = None;
         }
     }

@@ -31,7 +31,7 @@ fn messages() -> usize {
     whole.map_or(300, |whole| whole.parse().unwrap()) / 3
 }
 
-/// What becomes of a value on its way to an upstream that is not cleared.
+/// The fate of a value on its way to an upstream that is not cleared.
 fn towards_upstream(value: &Planted) -> Fate {
     match value.class {
         "CREDIT_DEBIT_CARD_NUMBER" => Fate::Mask,
@@ -39,7 +39,7 @@ fn towards_upstream(value: &Planted) -> Fate {
     }
 }
 
-/// What the caller gets back of it: cards are not led back.
+/// The value that the caller gets back: cards are not led back.
 fn round_trip(value: &Planted) -> Fate {
     match value.class {
         "CREDIT_DEBIT_CARD_NUMBER" => Fate::Mask,

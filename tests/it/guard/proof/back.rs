@@ -1,4 +1,5 @@
-//! What upstreams say to callers who are not cleared, in streams that are cut anywhere; and what callers answer.
+//! Messages of upstreams to callers that are not cleared, in streams that are cut anywhere, and the
+//! answers of callers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};

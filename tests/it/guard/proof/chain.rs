@@ -170,7 +170,7 @@ async fn over_three_weirs_only_cleared_upstreams_and_callers_see_what_is_planted
             middle[request].is_subset(ids),
             "{request}: {ids:?} {middle:?}"
         );
-        // What the last one led back for its upstream is what the first one made.
+        // The last one restored for its upstream the pseudonyms that the first one made.
         if !last[request].is_empty() {
             assert_eq!(*ids, last[request], "{request}");
             correlated += 1;

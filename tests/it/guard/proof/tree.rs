@@ -64,7 +64,7 @@ pub enum Tree {
     Nested(&'static str, Box<Tree>),
 }
 
-/// What becomes of a value.
+/// The fate of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Stays,
