@@ -18,6 +18,7 @@ mod response;
 pub mod search;
 mod state;
 mod status;
+pub mod work;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -44,6 +45,7 @@ pub use access::AdminAccess;
 pub use metrics::export_metrics;
 pub(crate) use records::{RecordsAnswer, find_records};
 pub(crate) use reloads::reload;
+pub use response::keep;
 pub use state::AdminState;
 pub use status::{UpstreamCounts, WeirStatus};
 
@@ -93,6 +95,10 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
 /// the config.
 async fn upstreams(State(live): State<Arc<Live>>, State(handle): State<ReloadHandle>) -> Response {
     let snapshot = live.load_full();
+    work::answer_with(move || describe_all(&snapshot, &handle)).await
+}
+
+fn describe_all(snapshot: &Snapshot, handle: &ReloadHandle) -> serde_json::Value {
     let catalog = &snapshot.catalog;
     let links = snapshot.links().iter();
     let naming = &snapshot.config.naming;
@@ -100,20 +106,17 @@ async fn upstreams(State(live): State<Arc<Live>>, State(handle): State<ReloadHan
         .map(|link| {
             let mut row = describe_with_drift(link, catalog, naming);
             if let Some(members) = row.as_object_mut() {
-                let unchecked = unchecked_schemas(link, &snapshot);
+                let unchecked = unchecked_schemas(link, snapshot);
                 members.insert("unchecked_schemas".to_owned(), json!(unchecked));
             }
             row
         })
         .collect();
-    json_response(
-        StatusCode::OK,
-        &json!({
-            "generation": snapshot.generation,
-            "reloads": reloads::describe(&handle),
-            "upstreams": rows,
-        }),
-    )
+    json!({
+        "generation": snapshot.generation,
+        "reloads": reloads::describe(handle),
+        "upstreams": rows,
+    })
 }
 
 /// Returns the conflicts of names and URIs that involve an upstream, in words.

@@ -1,5 +1,5 @@
-//! Turns at the processors for work on large messages. Half of the processors at most parse such
-//! messages at once, so that small ones do not wait behind a row of large ones.
+//! Turns at the processors for work on large messages, so that small ones do not wait behind a row of
+//! large ones: half of the processors at most parse them at once, and who reads one pauses.
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
@@ -24,6 +24,32 @@ pub async fn take_turn(bytes: usize) -> Option<SemaphorePermit<'static>> {
     TURNS.acquire().await.ok()
 }
 
+/// The bytes that a task reads before others have their turn.
+const READ: usize = 128 << 10;
+
+/// The pauses of a task that reads something large. What has arrived already could be read without
+/// one, and small messages would wait for all of it.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    read: usize,
+}
+
+impl Pauses {
+    /// Counts bytes that were read.
+    pub const fn count(&mut self, bytes: usize) {
+        self.read += bytes;
+    }
+
+    /// Lets others have their turn, if much was read since they had it. To be called before more is
+    /// read.
+    pub async fn pause(&mut self) {
+        if self.read >= READ {
+            self.read = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +66,18 @@ mod tests {
         assert!(take_turn(LARGE - 1).await.is_none());
         drop(turns);
         assert!(next.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_reader_pauses_after_many_bytes_and_not_after_few() {
+        let mut pauses = Pauses::default();
+        for _ in 0..3 {
+            pauses.count(READ - 1);
+            assert!(futures::poll!(Box::pin(pauses.pause())).is_ready());
+            pauses.count(1);
+            let mut pause = Box::pin(pauses.pause());
+            assert!(futures::poll!(&mut pause).is_pending());
+            pause.await;
+        }
     }
 }

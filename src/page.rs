@@ -47,9 +47,6 @@ use crate::page::text::cell;
 use crate::page::upstreams::UpstreamQuery;
 use crate::seal::KeyRing;
 
-/// Pages that are drawn at once; others wait.
-const DRAWN: usize = 2;
-
 /// The rules for browsers (CSP). Nothing inline, nothing from elsewhere, no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -85,7 +82,6 @@ pub fn router(
     let page = Arc::new(PageState {
         operators,
         door: Door::new(access, mode, sealer),
-        drawing: Arc::new(Semaphore::new(DRAWN)),
         streams: Arc::new(Semaphore::new(stream::MOST)),
     });
     let guarded = Router::new()

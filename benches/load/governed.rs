@@ -6,7 +6,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -41,49 +40,8 @@ pub(crate) struct GovernedLists {
     grown_kib: u64,
 }
 
-/// The credentials of a subject's callers; none for one that asks for none.
-pub(crate) fn credentials(kind: Kind, folder: &Path) -> Rc<[String]> {
-    let file = match kind {
-        Kind::Keys => "keys.txt",
-        Kind::Tokens | Kind::Classes | Kind::Arguments => "tokens.txt",
-        Kind::Direct
-        | Kind::Forward
-        | Kind::Route
-        | Kind::Weir
-        | Kind::Saas
-        | Kind::Sigv4
-        | Kind::Sampled
-        | Kind::Traced
-        | Kind::Unheard => {
-            return Rc::default();
-        }
-    };
-    let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-/// The keys of a subject's config under `listen`, and the others.
-pub(crate) fn config(kind: Kind) -> (&'static str, &'static str) {
-    const TOKENS: &str = ", auth: { jwt: [{ issuer: 'https://issuer.example', jwks: { file: jwks.json }, audiences: [weir] }] }";
-    match kind {
-        Kind::Keys => (", auth: { api_keys: { file: keys.yaml } }", ""),
-        Kind::Tokens => (TOKENS, ""),
-        Kind::Classes => (TOKENS, "policy: { files: [classes.cedar] }\n"),
-        Kind::Arguments => (TOKENS, "policy: { files: [arguments.cedar] }\n"),
-        Kind::Direct
-        | Kind::Forward
-        | Kind::Route
-        | Kind::Weir
-        | Kind::Saas
-        | Kind::Sigv4
-        | Kind::Sampled
-        | Kind::Traced
-        | Kind::Unheard => ("", ""),
-    }
-}
-
 /// Writes keys, tokens and policies.
-fn write_files(folder: &Path) -> Result<(), String> {
+pub(crate) fn write_files(folder: &Path) -> Result<(), String> {
     let write = |name: &str, text: &str| {
         let file = folder.join(name);
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))

@@ -7,6 +7,8 @@
 //! cargo bench --bench load -- --only login       # 1 KiB calls, unsigned and signed with SigV4
 //! cargo bench --bench load -- --only governed    # API keys, tokens, policies: calls and lists beside a weir without
 //! cargo bench --bench load -- --only traced      # spans of none, a tenth, all calls; nobody who takes them
+//! cargo bench --bench load -- --only counts      # instructions and allocations of a call (valgrind)
+//! cargo bench --bench load -- --only prices      # each rule, and all of them: what each adds to a call
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
@@ -30,6 +32,7 @@
 mod body;
 mod caller;
 mod catalog;
+mod counts;
 mod forward;
 mod goals;
 mod governed;
@@ -37,6 +40,7 @@ mod http1;
 mod leaks;
 mod measure;
 mod parts;
+mod prices;
 mod processes;
 mod procfs;
 mod reload;
@@ -51,6 +55,7 @@ mod summary;
 mod swap;
 mod tools;
 mod upstream;
+mod weirs;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,6 +139,9 @@ struct Options {
     /// Instead: write the config again and reload it, 200 times in 60 s, under callers, for this many seconds
     #[arg(long, num_args = 0..=1, default_missing_value = "60", value_name = "SECONDS")]
     reload: Option<u64>,
+    /// The part `counts` writes what it counts to `benches/counts.json`
+    #[arg(long)]
+    accept_counts: bool,
     /// Ignored: cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -241,6 +249,7 @@ async fn measure_all(options: &Options, folder: &Path) -> Result<u64, String> {
     };
     let run_files = RunFiles {
         weir,
+        under: Vec::new(),
         more_config,
         folder: folder.to_owned(),
     };
@@ -300,6 +309,8 @@ async fn measure_parts(
             Part::Login => parts::login(run_files, plan, results).await?,
             Part::Governed => governed::run(run_files, plan, results).await?,
             Part::Traced => parts::traced(run_files, plan, results).await?,
+            Part::Counts => counts::run(run_files, plan, results).await?,
+            Part::Prices => prices::run(run_files, plan, results).await?,
             Part::Leaks => leaks::run(run_files, plan, results).await?,
             Part::Merge => scale::run(run_files, plan, results).await?,
         }
@@ -339,6 +350,7 @@ impl Options {
                 patience,
             },
             quick: self.quick,
+            accepts_counts: self.accept_counts,
             kinds,
             eras: self.era.clone(),
             callers: self.callers.clone().unwrap_or_else(|| callers.to_vec()),

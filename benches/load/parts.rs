@@ -1,11 +1,13 @@
 //! The parts of a run: what is set up, what is measured there.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::caller::{Caller, Era};
+use crate::counts::Counts;
 use crate::governed::GovernedLists;
 use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
@@ -39,6 +41,10 @@ pub(crate) enum Part {
     Governed,
     /// tools/call with spans: of none, of a tenth, of all calls, and with nobody who takes them
     Traced,
+    /// Instructions and allocations of a call, against those of the last accepted build (valgrind)
+    Counts,
+    /// tools/call with each rule, and with all of them: what each costs
+    Prices,
     /// 100,000 calls that end in every way there is, and what is left of them (weir only)
     Leaks,
     /// 1,000 upstreams with 100 tools each: start, memory, changes, lists under resyncs (weir only)
@@ -55,6 +61,8 @@ pub(crate) struct Plan {
     /// Two upstreams; the other worlds differ from this one in numbers only.
     pub(crate) shape: Shape,
     pub(crate) list_page_size: usize,
+    /// Whether what is counted is accepted.
+    pub(crate) accepts_counts: bool,
 }
 
 /// Everything measured, as it goes to `--json`.
@@ -68,6 +76,7 @@ pub(crate) struct Results {
     pub(crate) leaks: Vec<LeaksFigure>,
     pub(crate) scales: Vec<ScaleFigure>,
     pub(crate) governed: Vec<GovernedLists>,
+    pub(crate) counts: BTreeMap<String, Counts>,
 }
 
 #[derive(Serialize)]

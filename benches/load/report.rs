@@ -56,6 +56,12 @@ pub(crate) fn name(kind: Kind) -> &'static str {
         Kind::Sampled => "weir, spans of a tenth",
         Kind::Traced => "weir, spans",
         Kind::Unheard => "weir, spans that nobody takes",
+        Kind::Limited => "weir, a rate for each caller",
+        Kind::Validated => "weir, arguments checked",
+        Kind::Redacted => "weir, data rules",
+        Kind::Recorded => "weir, records",
+        Kind::Hooked => "weir, a hook over HTTP",
+        Kind::Everything => "weir, all but the hook",
     }
 }
 

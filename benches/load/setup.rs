@@ -10,12 +10,12 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
-use crate::governed;
 use crate::http1::Connection;
 use crate::processes::Process;
 use crate::procfs;
 use crate::tools;
 use crate::upstream::UpstreamEras;
+use crate::weirs::{self, WeirSettings};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// After it is ready, a subject is left alone this long before its idle memory is read.
@@ -49,53 +49,23 @@ pub(crate) enum Kind {
     Traced,
     /// The same, and nobody takes the spans
     Unheard,
+    /// weir, which counts requests against a rate
+    Limited,
+    /// weir, which checks arguments against schemas
+    Validated,
+    /// weir, which looks for every kind of data that it can find, on both ways
+    Redacted,
+    /// weir, which keeps records in a file
+    Recorded,
+    /// weir, which asks a hook about each request
+    Hooked,
+    /// weir with all of these, spans and policies on arguments; without the hook
+    Everything,
 }
 
 impl Kind {
     /// Those that every part measures.
     pub(crate) const USUAL: [Self; 4] = [Self::Direct, Self::Forward, Self::Route, Self::Weir];
-
-    /// How weir reaches its upstreams.
-    const fn upstream_keys(self) -> &'static str {
-        match self {
-            Self::Sigv4 => {
-                "connector: saas, auth: { type: sigv4, region: eu-west-1, service: bedrock-agentcore, access_key_id: AKIDEXAMPLE, secret_access_key: { value: not-a-secret } }"
-            }
-            Self::Saas => "connector: saas",
-            Self::Direct
-            | Self::Forward
-            | Self::Route
-            | Self::Weir
-            | Self::Keys
-            | Self::Tokens
-            | Self::Classes
-            | Self::Arguments
-            | Self::Sampled
-            | Self::Traced
-            | Self::Unheard => "connector: on_prem",
-        }
-    }
-
-    /// The keys of weir's config for spans, which go to this port.
-    fn telemetry_keys(self, port: u16) -> String {
-        let (port, sample) = match self {
-            Self::Sampled => (port, "0.1"),
-            Self::Traced => (port, "1"),
-            // Nobody listens there.
-            Self::Unheard => (1, "1"),
-            Self::Direct
-            | Self::Forward
-            | Self::Route
-            | Self::Weir
-            | Self::Saas
-            | Self::Sigv4
-            | Self::Keys
-            | Self::Tokens
-            | Self::Classes
-            | Self::Arguments => return String::new(),
-        };
-        format!("telemetry: {{ endpoint: \"http://127.0.0.1:{port}\", sample: {sample} }}\n")
-    }
 
     const fn is_weir(self) -> bool {
         !matches!(self, Self::Direct | Self::Forward | Self::Route)
@@ -122,8 +92,11 @@ pub(crate) struct Shape {
 }
 
 /// Where this run keeps weir's files, and which weir it is.
+#[derive(Clone)]
 pub(crate) struct RunFiles {
     pub(crate) weir: PathBuf,
+    /// The program and the arguments that weir is run by; empty for itself.
+    pub(crate) under: Vec<String>,
     /// Put at the end of each of weir's configurations.
     pub(crate) more_config: String,
     pub(crate) folder: PathBuf,
@@ -206,6 +179,7 @@ impl Setup {
     }
 
     /// Starts one subject; weir need not be ready yet.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all other kinds are weirs")]
     pub(crate) async fn subject(
         &self,
         run_files: &RunFiles,
@@ -237,23 +211,14 @@ impl Setup {
                 let (process, ports) = Process::helper(&arguments).await?;
                 (Some(process), target(ports, echoes), bare)
             }
-            Kind::Weir
-            | Kind::Saas
-            | Kind::Sigv4
-            | Kind::Keys
-            | Kind::Tokens
-            | Kind::Classes
-            | Kind::Arguments
-            | Kind::Sampled
-            | Kind::Traced
-            | Kind::Unheard => {
+            weir => {
                 admin = self.admin()?;
-                let (process, port) = self.weir(run_files, kind, servers, admin).await?;
+                let (process, port) = self.weir(run_files, weir, servers, admin).await?;
                 let merged = Catalog::of(&prefixes, self.shape.tools);
                 (Some(process), target(vec![port], echoes), merged)
             }
         };
-        let credentials = governed::credentials(kind, &run_files.folder);
+        let credentials = weirs::credentials(kind, &run_files.folder);
         let targets = targets.into_iter().map(|(port, tools)| Target {
             address: local(port),
             tools,
@@ -310,15 +275,16 @@ impl Setup {
             ),
             None => (String::new(), ""),
         };
-        let (auth, policy) = governed::config(kind);
-        let telemetry = kind.telemetry_keys(servers.first().copied().unwrap_or(1));
+        let helper = servers.first().copied().unwrap_or(1);
+        let settings = WeirSettings::of(kind, helper).ok_or("no weir")?;
+        let WeirSettings { listen, top, .. } = &settings;
         let mut config = format!(
-            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size}{auth} }}\n{watched}{policy}{telemetry}upstreams:\n"
+            "version: 1\nlisten: {{ address: \"127.0.0.1:{port}\"{page_size}{listen} }}\n{watched}{top}upstreams:\n"
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(
                 "  u{number:02}: {{ {}, url: \"{}\"{timeouts} }}\n",
-                kind.upstream_keys(),
+                settings.upstream,
                 url(*server)
             );
         }
@@ -334,7 +300,16 @@ impl Setup {
             file.to_string_lossy().into_owned(),
         ];
         let log = file.with_extension("log");
-        let process = Process::guarded(&run_files.weir, &arguments, &log).await?;
+        let weir = run_files.weir.to_string_lossy().into_owned();
+        let mut words = run_files
+            .under
+            .iter()
+            .cloned()
+            .chain([weir])
+            .chain(arguments);
+        let program = words.next().unwrap_or_default();
+        let arguments: Vec<_> = words.collect();
+        let process = Process::guarded(Path::new(&program), &arguments, &log).await?;
         Ok((process, port))
     }
 

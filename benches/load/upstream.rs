@@ -23,6 +23,7 @@ use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
@@ -122,15 +123,47 @@ async fn serve(listener: TcpListener, server: Rc<Server>) {
     }
 }
 
+/// Answers as an interceptor that changes nothing.
+fn hook(input: &[u8]) -> Response<Body> {
+    #[derive(Deserialize)]
+    struct Input<'a> {
+        #[serde(borrow)]
+        mcp: Mcp<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Mcp<'a> {
+        #[serde(borrow)]
+        gateway_request: GatewayRequest<'a>,
+    }
+    #[derive(Deserialize)]
+    struct GatewayRequest<'a> {
+        #[serde(borrow)]
+        body: &'a RawValue,
+    }
+    let Ok(input) = serde_json::from_slice::<Input<'_>>(input) else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let body = input.mcp.gateway_request.body;
+    let output = format!(
+        r#"{{"interceptorOutputVersion":"1.0","mcp":{{"transformedGatewayRequest":{{"body":{body}}}}}}}"#
+    );
+    Response::new(Body::whole(output))
+}
+
 async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     if head.uri.path().starts_with("/admin/") {
         return admin(&server, &head);
     }
-    // A receiver of spans, which takes all of them.
-    if head.uri.path() == "/v1/traces" {
-        let _ = read_all(body).await;
-        return Response::new(Body::empty());
+    match head.uri.path() {
+        // A receiver of spans, which takes all of them.
+        "/v1/traces" => {
+            let _ = read_all(body).await;
+            return Response::new(Body::empty());
+        }
+        "/hook" => return hook(&read_all(body).await.unwrap_or_default()),
+        _ => {}
     }
     if head.method == Method::GET && server.speaks != UpstreamEras::Modern {
         let event = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
@@ -145,10 +178,14 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
     if head.method != Method::POST {
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let Ok(body) = read_all(body).await else {
-        return status(StatusCode::BAD_REQUEST);
-    };
-    let Ok(message) = serde_json::from_slice::<Message<'_>>(&body) else {
+    match read_all(body).await {
+        Ok(body) => answer_message(&server, &head, &body).await,
+        Err(_) => status(StatusCode::BAD_REQUEST),
+    }
+}
+
+async fn answer_message(server: &Rc<Server>, head: &Parts, body: &[u8]) -> Response<Body> {
+    let Ok(message) = serde_json::from_slice::<Message<'_>>(body) else {
         return refuse(
             "null",
             &Refusal(StatusCode::BAD_REQUEST, -32700, "parse error"),
@@ -159,15 +196,15 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
     };
     let modern = answer::is_modern(&head.headers);
     let checked = if modern {
-        answer::check_modern(&server, &head.headers, method, &message.params)
+        answer::check_modern(server, &head.headers, method, &message.params)
     } else {
-        answer::check_legacy(&server, &head.headers, method)
+        answer::check_legacy(server, &head.headers, method)
     };
     if let Err(refusal) = checked {
         return refuse(id, &refusal);
     }
     if modern && method == "subscriptions/listen" {
-        return listen(&server, id);
+        return listen(server, id);
     }
     let pause = |millis| tokio::time::sleep(Duration::from_millis(millis));
     match message.params.name {
@@ -176,9 +213,9 @@ async fn handle(server: Rc<Server>, request: Request<Incoming>) -> Response<Body
         _ => {}
     }
     let token = message.params.progress_token();
-    match answer::answer(&server, id, method, &message.params, modern) {
+    match answer::answer(server, id, method, &message.params, modern) {
         Ok(text) if message.params.name == Some(tools::ECHO_IN_STEPS) => in_steps(token, &text),
-        Ok(text) => deliver(&server, text, method == "initialize"),
+        Ok(text) => deliver(server, text, method == "initialize"),
         Err(refusal) => refuse(id, &refusal),
     }
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 
-use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::catalog::Kind;
 use crate::live::access::known_callers;
 use crate::live::{Live, Snapshot};
@@ -105,8 +104,5 @@ impl CallersReport {
 /// Answers `GET /callers`. It needs the token or a role even where reading is open.
 pub(super) async fn callers(State(live): State<Arc<Live>>) -> Response {
     let snapshot = live.load_full();
-    match tokio::task::spawn_blocking(move || CallersReport::of(&snapshot)).await {
-        Ok(report) => json_response(StatusCode::OK, &report),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    answer_with(move || CallersReport::of(&snapshot)).await
 }

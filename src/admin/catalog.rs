@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use foldhash::HashSet;
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::admin::drift::HeldNames;
-use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::catalog::instructions;
 use crate::catalog::{Kind, NameOrigin, Side, SideEntry, StaleSince};
 use crate::live::{Live, Snapshot};
@@ -209,9 +209,7 @@ fn rows_with_definitions(snapshot: &Snapshot, stale: &HashSet<&str>) -> [Vec<Rou
 /// Answers `GET /catalog[?definitions=true]`.
 pub(super) async fn catalog(State(live): State<Arc<Live>>, uri: Uri) -> Response {
     let mut words = uri.query().unwrap_or_default().split('&');
-    let page = CatalogPage::of(
-        &live.load_full(),
-        words.any(|word| word == "definitions=true"),
-    );
-    json_response(StatusCode::OK, &page)
+    let has_definitions = words.any(|word| word == "definitions=true");
+    let snapshot = live.load_full();
+    answer_with(move || CatalogPage::of(&snapshot, has_definitions)).await
 }

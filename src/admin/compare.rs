@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::admin::response::json_response;
 use crate::admin::state::AdminState;
+use crate::admin::work::{NoResult, work_out};
 use crate::caller::{Caller, Identity, Principal};
 use crate::config::{Config, SentPolicies, Upstream};
 use crate::live::access::access_under;
@@ -202,12 +203,12 @@ pub(super) async fn compare(State(operators): State<AdminState>, body: Bytes) ->
     };
     if compared.settings.iter().any(|key| key == "policy") {
         let comparing = move || access_under(&snapshot, policies.as_ref(), tested);
-        match tokio::task::spawn_blocking(comparing).await {
+        match work_out(comparing).await {
             Ok(Ok(access)) => compared.access = access,
             Ok(Err(error)) => {
                 return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
             }
-            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Err(NoResult) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
     json_response(StatusCode::OK, &compared)

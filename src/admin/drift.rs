@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use foldhash::HashSet;
 use http::StatusCode;
@@ -13,6 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::admin::response::json_response;
+use crate::admin::work::{NoResult, work_out};
 use crate::audit::AuditEvent;
 use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
 use crate::config;
@@ -284,14 +285,18 @@ pub struct DriftDetails {
 /// their names at the upstream. 404 for an unknown name.
 pub(super) async fn texts(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
     let snapshot = live.load_full();
-    let found = all_pending(&snapshot).filter(|waiting| waiting.name == name);
-    let drifted: Vec<_> = found
-        .map(|waiting| BothDefinitions::of(&snapshot, waiting))
-        .collect();
-    if drifted.is_empty() && !is_exposed(&snapshot, &name) {
-        return no_such_name();
-    }
-    json_response(StatusCode::OK, &DriftDetails { drifted })
+    let looking = move || {
+        let found = all_pending(&snapshot).filter(|waiting| waiting.name == name);
+        let drifted: Vec<_> = found
+            .map(|waiting| BothDefinitions::of(&snapshot, waiting))
+            .collect();
+        if drifted.is_empty() && !is_exposed(&snapshot, &name) {
+            return no_such_name();
+        }
+        json_response(StatusCode::OK, &DriftDetails { drifted })
+    };
+    let answered = work_out(looking).await;
+    answered.unwrap_or_else(|NoResult| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// The body of an acceptance; may be empty.

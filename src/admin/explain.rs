@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde_json::json;
 
 use crate::admin::drift::{self, PendingDefinition};
 use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::caller::{Caller, Identity, Principal};
 use crate::catalog::{Conflict, Kind, NameOrigin, Route, Rules, StaleSince};
 use crate::config::Upstream;
@@ -218,8 +219,5 @@ pub(super) async fn explain(State(live): State<Arc<Live>>, uri: Uri) -> Response
         let caller = caller.map(|caller| complete_caller(&snapshot.config, caller));
         ExplainIndex::of(&snapshot).explain(&name, caller.as_ref())
     };
-    match tokio::task::spawn_blocking(looking).await {
-        Ok(explanation) => json_response(StatusCode::OK, &explanation),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    answer_with(looking).await
 }

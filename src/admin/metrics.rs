@@ -5,9 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::admin::drift;
+use crate::admin::work::{NoResult, work_out};
 use crate::authentication::{Authenticator, CurrentAuthenticator};
 use crate::catalog::{Catalog, Kind};
 use crate::credentials::Credentials;
@@ -32,9 +33,14 @@ pub(super) async fn metrics(
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
     let format = MetricsFormat::accepted_by(&accept.join(","));
-    let observed = observe(&snapshot, &reloads, &callers);
-    let text = snapshot.metrics.text(&observed, format);
-    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+    let written = work_out(move || {
+        let observed = observe(&snapshot, &reloads, &callers);
+        snapshot.metrics.text(&observed, format)
+    });
+    match written.await {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(NoResult) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Returns all metrics for OpenTelemetry, as items of an [`crate::telemetry::Envelope`].

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::catalog::{Catalog, Diff, Listing, Part, Prepared, Side};
 use crate::config::{self, Config, ConfigErrors};
 use crate::live::{Live, Snapshot};
@@ -156,8 +157,5 @@ pub(super) async fn plan(State(live): State<Arc<Live>>, body: Bytes) -> Response
         return json_response(StatusCode::BAD_REQUEST, &error);
     };
     let snapshot = live.load_full();
-    match tokio::task::spawn_blocking(move || PastedPlan::of(&snapshot, &text)).await {
-        Ok(plan) => json_response(StatusCode::OK, &plan),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    answer_with(move || PastedPlan::of(&snapshot, &text)).await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use foldhash::HashSet;
 use http::StatusCode;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use crate::admin::drift::HeldNames;
 use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::catalog::{Catalog, Kind, Route};
 use crate::json::Object;
 use crate::live::{Live, Snapshot};
@@ -311,10 +312,7 @@ pub(super) async fn catalog_search(
         }
     };
     let snapshot = live.load_full();
-    match tokio::task::spawn_blocking(move || search(&snapshot, &wanted)).await {
-        Ok(found) => json_response(StatusCode::OK, &found),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    answer_with(move || search(&snapshot, &wanted)).await
 }
 
 #[cfg(test)]

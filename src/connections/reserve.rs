@@ -13,6 +13,8 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tower::Service;
 
+use crate::large::Pauses;
+
 /// Connections of the reserve. A probe needs one for milliseconds; and in the reserve too, the
 /// oldest one makes room for the next.
 pub(super) const CONNECTIONS: usize = 32;
@@ -69,12 +71,15 @@ where
 }
 
 async fn discard(mut body: Body) {
-    let mut read = 0;
+    let (mut read, mut pauses) = (0, Pauses::default());
     while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, bytes::Bytes::len);
+        let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+        read += bytes;
         if read > DISCARD.1 {
             return;
         }
+        pauses.count(bytes);
+        pauses.pause().await;
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
 use crate::config::Listen;
+use crate::large::Pauses;
 use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::error::Fault;
 
@@ -62,10 +63,16 @@ async fn collect(
 ) -> Result<(Bytes, Option<Reservation>), Fault> {
     let mut first = Bytes::new();
     let (mut whole, mut kept) = (BytesMut::new(), None);
-    while let Some(frame) = body.frame().await {
+    let mut pauses = Pauses::default();
+    loop {
+        pauses.pause().await;
+        let Some(frame) = body.frame().await else {
+            break;
+        };
         let Ok(chunk) = frame.map_err(|_| Fault::BrokenBody)?.into_data() else {
             continue;
         };
+        pauses.count(chunk.len());
         let length = first.len() + whole.len() + chunk.len();
         if length > limit {
             return Err(Fault::TooLarge);
@@ -99,12 +106,15 @@ async fn collect(
 /// with unread bytes is reset, and then the caller may lose the answer that says why.
 pub(super) async fn discard_rest(mut body: Body) {
     let rest = async {
-        let mut read = 0;
+        let (mut read, mut pauses) = (0, Pauses::default());
         while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            read += bytes;
             if read > DISCARD_BYTES {
                 return;
             }
+            pauses.count(bytes);
+            pauses.pause().await;
         }
     };
     let _ = tokio::time::timeout(DISCARD_TIME, rest).await;

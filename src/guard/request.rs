@@ -83,11 +83,11 @@ impl RequestGuard {
     }
 
     /// Puts values in place of the pseudonyms that are turned back in this direction. `None` if the
-    /// text stays as it is.
+    /// text stays as it is. The future may be dropped and made again.
     ///
     /// # Errors
     /// The text cannot be looked at.
-    pub fn restore(
+    pub async fn restore(
         &self,
         direction: Direction,
         shape: &'static Shape,
@@ -100,6 +100,7 @@ impl RequestGuard {
         else {
             return Ok(None);
         };
+        let turn = take_turn(text.len()).await;
         let mut restorer = Restorer {
             direction,
             plan,
@@ -109,6 +110,7 @@ impl RequestGuard {
             is_nested: false,
         };
         let restored = restorer.edit(shape, text);
+        drop(turn);
         self.note(restorer.findings, findings);
         restored
     }

@@ -8,6 +8,12 @@ pub enum HookFailure {
     /// It took longer than its timeout.
     #[error("no answer in time")]
     Timeout,
+    /// The time of the request was over before the hook's own was.
+    #[error("the request's time was over before it answered")]
+    Deadline,
+    /// All its places were taken for its whole timeout.
+    #[error("no free place in time")]
+    Busy,
     /// It failed often, and is left alone for a while.
     #[error("not asked, because it failed before: {0}")]
     CircuitOpen(&'static str),
@@ -45,6 +51,8 @@ impl HookFailure {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Busy => "busy",
             Self::CircuitOpen(_) => "circuit",
             Self::Unreachable(_) => "unreachable",
             Self::Broken => "broken",
@@ -60,8 +68,10 @@ impl HookFailure {
     pub(super) const fn outcome(&self) -> CallOutcome {
         match self {
             Self::Timeout => CallOutcome::Stalled("timeout"),
-            // It was not asked.
-            Self::CircuitOpen(_) | Self::TooLarge { .. } => CallOutcome::Unknown,
+            // It was not asked, or not given its time: callers cannot open its circuit.
+            Self::CircuitOpen(_) | Self::TooLarge { .. } | Self::Deadline | Self::Busy => {
+                CallOutcome::Unknown
+            }
             Self::Unreachable(_)
             | Self::Broken
             | Self::Status(_)

@@ -135,10 +135,16 @@ impl HookLink {
                 return Err(HookFailure::CircuitOpen(open.reason));
             }
         };
-        let limit = deadline.min(began + self.config.timeout);
+        let own = began + self.config.timeout;
+        let limit = deadline.min(own);
         let _asking = Asking::new(&self.asking);
         let answered = timeout_at(limit, self.exchange(interception, limit)).await;
-        let answered = answered.unwrap_or(Err(HookFailure::Timeout));
+        let answered = match answered.unwrap_or(Err(HookFailure::Timeout)) {
+            Err(HookFailure::Timeout | HookFailure::Busy) if limit < own => {
+                Err(HookFailure::Deadline)
+            }
+            answered => answered,
+        };
         let now = Instant::now();
         let (outcome, word) = match &answered {
             Ok(_) => (CallOutcome::Answered, "ok"),
@@ -184,7 +190,8 @@ impl HookLink {
                 most: MESSAGE,
             });
         }
-        let place = self.places.acquire().await;
+        let place = timeout_at(limit, self.places.acquire()).await;
+        let place = place.map_err(|_| HookFailure::Busy)?;
         let _place = place.map_err(|_| HookFailure::Broken)?;
         let input = Bytes::from(interception.to_json());
         let answer = match &self.carrier {

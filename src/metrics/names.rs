@@ -88,7 +88,7 @@ families! {
     VALIDATION = "weir_guard_validation_total" Counter ["upstream", "part", "found", "consequence"]
         "What guard.validate found in calls. part: arguments, results; found: schema, limit, invisible, unchecked (the schema cannot be applied); consequence: reported, removed, refused.";
     HOOK_CALLS = "weir_hook_calls_total" Counter ["hook", "phase", "outcome"]
-        "Messages that hooks were asked about. phase: request, response; outcome: ok, or why there was no usable answer (timeout, circuit, unreachable, broken, status, function, too_large, too_long, answer).";
+        "Messages that hooks were asked about. phase: request, response; outcome: ok, or why there was no usable answer (timeout, deadline, busy, circuit, unreachable, broken, status, function, too_large, too_long, answer).";
     HOOK_SECONDS = "weir_hook_duration_seconds_total" Counter ["hook"]
         "Time that messages waited for a hook.";
     UP = "weir_upstream_up" Gauge ["upstream"]

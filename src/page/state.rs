@@ -7,6 +7,7 @@ use http::StatusCode;
 use maud::Markup;
 use tokio::sync::Semaphore;
 
+use crate::admin::work::{NoResult, work_out};
 use crate::admin::{AdminState, WeirStatus};
 use crate::live::Snapshot;
 use crate::page::door::{Door, Visitor};
@@ -19,7 +20,6 @@ pub(super) const FORM_BYTES: usize = 4 << 20;
 pub(super) struct PageState {
     pub(super) operators: AdminState,
     pub(super) door: Door,
-    pub(super) drawing: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
 }
 
@@ -31,9 +31,6 @@ impl PageState {
         (visitor, status, outcome): (Visitor, StatusCode, Option<ActionOutcome>),
         draw: impl FnOnce(&Snapshot) -> Markup + Send + 'static,
     ) -> Response {
-        let Ok(_place) = self.drawing.acquire().await else {
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        };
         let operators = self.operators.clone();
         let drawing = move || {
             let snapshot = operators.live.load_full();
@@ -47,9 +44,9 @@ impl PageState {
             };
             frame.draw()
         };
-        match tokio::task::spawn_blocking(drawing).await {
+        match work_out(drawing).await {
             Ok(drawn) => respond(status, drawn),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Err(NoResult) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
 }

@@ -85,7 +85,8 @@ pub(super) async fn check_changed<'p>(
     }
     let guard = scope.guard_of(target.upstream, target.route.as_ref());
     let unrestored = match &guard {
-        Some(guard) => restore(guard, &mut target, record)?,
+        // In a box: few requests have rules, and the future of every request is copied when it begins.
+        Some(guard) => Box::pin(restore(guard, &mut target, record)).await?,
         None => None,
     };
     if let Some(route) = &target.route {
@@ -114,7 +115,7 @@ pub(super) async fn check_changed<'p>(
 
 /// Puts values in place of the pseudonyms that the upstream is cleared for. Returns the arguments as
 /// they were, if they change.
-fn restore(
+async fn restore(
     guard: &RequestGuard,
     target: &mut Target<'_>,
     record: &mut Record,
@@ -125,7 +126,7 @@ fn restore(
     for (key, value) in target.params.iter().filter(|(key, _)| *key != "_meta") {
         let direction = Direction::TowardsUpstream;
         let restored = guard.restore(direction, shape.member(key), value, &mut findings);
-        if let Some(restored) = restored.map_err(blocked)? {
+        if let Some(restored) = restored.await.map_err(blocked)? {
             if key == "arguments" {
                 unrestored = Some(value.to_owned());
             }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::admin;
 use crate::config::{AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::memory::MemoryBudget;
@@ -86,12 +87,14 @@ impl AdminListener {
         let serving = connections::serve(
             self.listener,
             move |caller| {
+                let memory = caller.memory.clone();
                 let caller = Arc::new(caller);
                 let router = router.clone();
-                router.map_request(move |mut request: Request| {
+                let router = router.map_request(move |mut request: Request| {
                     request.extensions_mut().insert(Arc::clone(&caller));
                     request
-                })
+                });
+                router.and_then(move |answer| admin::keep(answer, memory))
             },
             Arc::clone(memory),
             stop.clone(),

@@ -20,8 +20,12 @@ const CALM_PERIOD: Duration = Duration::from_secs(2);
 /// The time between two times that the allocator has to give back what was freed.
 const RELEASE: Duration = Duration::from_millis(20);
 
-/// The time between two looks for idle sessions. The allocator gives memory back after about as long.
+/// The time between two looks for idle sessions.
 const RELIEF: Duration = Duration::from_secs(1);
+
+/// The same while the process has more than it may have: sessions may be opened faster than a sixteenth of
+/// them is dropped in a second.
+const URGENT_RELIEF: Duration = Duration::from_millis(100);
 
 /// The time between two lines in the log about that.
 const TOLD: Duration = Duration::from_secs(60);
@@ -60,7 +64,10 @@ pub(super) async fn watch_memory(
         resident = found;
         // Before less may be kept: what is on its way needs the rest.
         if resident > budget.limit() / 4 * 3 {
-            relief.drop_idle();
+            relief.drop_idle(match budget.is_reduced() {
+                true => URGENT_RELIEF,
+                false => RELIEF,
+            });
             if let Some(release) = release_memory.filter(|_| released.elapsed() >= RELEASE) {
                 // It may take some milliseconds. It fails only while the runtime ends.
                 let _ = tokio::task::spawn_blocking(release).await;
@@ -89,8 +96,9 @@ struct Relief {
 }
 
 impl Relief {
-    fn drop_idle(&mut self) {
-        if self.last.is_some_and(|last| last.elapsed() < RELIEF) {
+    /// Drops some, unless that was done within `pause`.
+    fn drop_idle(&mut self, pause: Duration) {
+        if self.last.is_some_and(|last| last.elapsed() < pause) {
             return;
         }
         self.last = Some(Instant::now());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::aws::{KEY, Keyring, SECRET};
 use crate::support::bounded;
-use crate::support::client::{Client, Modern};
+use crate::support::client::{Client, Modern, call_params};
 use crate::support::hook::{Function, HookServer, file};
 use crate::support::ran::weir;
 use crate::support::upstream::{Kind, Upstream};
@@ -240,6 +240,32 @@ async fn a_dead_hook_opens_its_circuit_and_takes_no_other_route_down() {
     // It comes back by itself.
     server.set(Function::Passes);
     wait_success(&client).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_gives_no_time_passes_no_hook_and_opens_no_circuit() {
+    let erp = erp().await;
+    let server = HookServer::http(Function::Hangs).await;
+    let weir = with_url(&erp, &server, ", timeout: 20s, on_failure: pass");
+    let weir = weir.start().await;
+    weir.wait_tools(["erp__drop", "erp__search"]).await;
+    let (client, params) = (weir.modern(), call_params("erp__search", "{}"));
+    for _ in 0..6 {
+        let hasty = client.ask("tools/call", &params);
+        assert_eq!(
+            hasty.meta("weir/deadlineMs", "60").send().await.code(),
+            -32603
+        );
+    }
+    assert_eq!(erp.count("tools/call"), 0);
+    assert_eq!(
+        weir.admin("/hooks").await["hooks"][0]["circuit"]["state"],
+        "closed"
+    );
+    server.set(Function::Passes);
+    let asked = server.inputs().len();
+    assert!(client.call("erp__search", "{}").await.succeeded());
+    assert_eq!(server.inputs().len(), asked + 2, "request and response");
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::client::pool;
 use crate::support::prowler::{prowler, run};
 use crate::support::ran::{self, Ran};
-use crate::support::upstream::Upstream;
+use crate::support::socket::Socket;
+use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::{ADMIN_TOKEN, Process, Weir, admin_settings};
 use crate::support::{bounded, free_port};
 
@@ -222,7 +224,7 @@ async fn the_permissions_of_a_unix_socket_decide_and_no_token() {
     let home = weir.home.path().to_owned();
     bounded("its end", async {
         while posted(&socket).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
@@ -234,7 +236,7 @@ async fn the_permissions_of_a_unix_socket_decide_and_no_token() {
     again.wait_stderr("weir.sock").await;
     bounded("an answer", async {
         while !posted(&socket).await.is_ok_and(|status| status == 200) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
@@ -288,11 +290,67 @@ async fn an_upstreams_process_can_use_neither_door() {
     run(&weir, "kid", &escaped).await;
     bounded("the escaped one", async {
         while !file.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
     let escaped = fs::read_to_string(&file).unwrap();
     assert!(!escaped.contains("HTTP/1.1"), "{escaped}");
     assert_eq!(posted(&socket).await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn a_large_answer_counts_as_memory_until_it_is_sent() {
+    let erp = Upstream::named("erp").tools(["a"]).start().await;
+    for n in 0..160 {
+        let text = "x".repeat(64 << 10);
+        erp.add_raw(
+            Kind::Tools,
+            &format!(
+                r#"{{"name":"t{n}","description":"{text}","inputSchema":{{"type":"object"}}}}"#
+            ),
+        );
+    }
+    let weir = Weir::over([&erp])
+        .top("limits: { memory: 128MiB }")
+        .start()
+        .await;
+    let listed = async {
+        while weir.admin("/status").await["tools"] != 161 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    bounded("the listing", listed).await;
+    let whole = "/catalog?definitions=true";
+    let get = || async {
+        pool()
+            .get(weir.admin_url(whole))
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(get().await, 200);
+    // They ask, and read nothing.
+    let mut mute = Vec::new();
+    for _ in 0..30 {
+        let mut socket = Socket::connect(weir.admin_port()).await;
+        let asked = format!("GET {whole} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(socket.send(asked).await);
+        mute.push(socket);
+    }
+    let refused = async {
+        while get().await != 503 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    bounded("no room", refused).await;
+    assert!(weir.metric("weir_kept_memory_bytes").await <= 128 << 20);
+    drop(mute);
+    let served = async {
+        while get().await != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    bounded("room again", served).await;
 }

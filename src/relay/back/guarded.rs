@@ -82,7 +82,7 @@ pub(in crate::relay) async fn towards_caller(
     let direction = Direction::TowardsCaller;
     let redacted = guard.redact(direction, shape, text, findings).await?;
     let redacted = redacted.map_or(Cow::Borrowed(text), Cow::Owned);
-    let restored = guard.restore(direction, shape, &redacted, findings)?;
+    let restored = guard.restore(direction, shape, &redacted, findings).await?;
     Ok(match (restored, redacted) {
         (Some(text), redacted) => Some(GuardedText {
             text,

@@ -101,7 +101,7 @@ async fn towards_upstream(
         return Ok(None);
     };
     let (direction, mut findings) = (Direction::TowardsUpstream, Findings::default());
-    let restored = guard.restore(direction, shape, text, &mut findings)?;
+    let restored = guard.restore(direction, shape, text, &mut findings).await?;
     let restored_text = restored.as_deref().unwrap_or(text);
     let redacted = guard.redact(direction, shape, restored_text, &mut findings);
     Ok(redacted.await?.or(restored))

@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use super::gunzip::Gunzip;
 use super::plain::PlainBody;
 use super::transfer::TransferError;
+use crate::large::Pauses;
 
 /// The body of an answer, read chunk by chunk. What the server compressed with gzip is expanded on
 /// the way.
@@ -17,6 +18,7 @@ use super::transfer::TransferError;
 pub struct Body {
     source: BodySource,
     gunzip: Option<Box<Gunzip>>,
+    pauses: Pauses,
 }
 
 /// The body as it arrives.
@@ -38,7 +40,12 @@ impl Body {
             Some(_) if response.body().is_end() => None,
             Some(_) => read_coding(response.headers())?,
         };
-        Ok(response.map(|source| Self { source, gunzip }))
+        let pauses = Pauses::default();
+        Ok(response.map(|source| Self {
+            source,
+            gunzip,
+            pauses,
+        }))
     }
 
     /// Returns the next chunk, `None` at the end.
@@ -46,8 +53,11 @@ impl Body {
     /// # Errors
     /// The connection broke, or what came is damaged.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
+        self.pauses.pause().await;
         let Some(gunzip) = &mut self.gunzip else {
-            return self.source.next_chunk().await;
+            let next = self.source.next_chunk().await?;
+            self.pauses.count(next.as_ref().map_or(0, Bytes::len));
+            return Ok(next);
         };
         // Little can expand to much. Others should be served in between.
         tokio::task::consume_budget().await;

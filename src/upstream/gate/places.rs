@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// How soon they are looked through again when a caller has left. Each look costs a little for each
 /// slot.
-pub(super) const SOON: Duration = Duration::from_millis(5);
+pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// The most calls that may wait for a slot, as a multiple of the slots.
 pub(super) const QUEUE: usize = 4;
@@ -62,6 +62,8 @@ pub(super) struct Places {
     queue: FairQueue<WaitingCall>,
     /// The callers of those calls in flight that go on without them, by the number of the slot.
     presences: HashMap<u64, Presence>,
+    /// The numbers of slots whose calls were given up, and still have to end.
+    ending: HashSet<u64>,
     next_number: u64,
     looked: Option<Instant>,
     /// Notified when the caller of a call in flight leaves.
@@ -77,6 +79,7 @@ impl Places {
             contention: Contention::default(),
             queue: FairQueue::default(),
             presences: HashMap::default(),
+            ending: HashSet::default(),
             next_number: 0,
             looked: None,
             left,
@@ -139,6 +142,7 @@ impl Places {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.holdings.remove(share);
         self.presences.remove(&number);
+        self.ending.remove(&number);
     }
 
     /// Gives free slots to those that wait.
@@ -163,32 +167,35 @@ impl Places {
 
     /// Returns the callers whose calls have to be given up for those that wait: gone for good or for
     /// longer than the grace, the longest first, one for each that waits and has its
-    /// caller.
+    /// caller, less those that were given up before and still hold their slots.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Presence> {
         let is_early = |looked: Instant| now.saturating_duration_since(looked) < SOON;
         if self.queue.len() == 0 || self.looked.is_some_and(is_early) {
             return Vec::new();
         }
-        self.looked = Some(now);
         let gone = self.presences.iter().filter_map(|(number, presence)| {
             let gone_for = presence.overdue_for(GRACE)?;
             Some((gone_for, *number))
         });
         let mut gone: Vec<(Duration, u64)> = gone.collect();
-        if gone.is_empty() {
-            return Vec::new();
-        }
         gone.sort_unstable_by(|one, other| other.cmp(one));
         // A call that waits may have lost its caller as well: of a batch all have the same one.
         let is_awaited = |waiting: &&WaitingCall| {
             let presence = waiting.presence.as_ref();
             presence.is_none_or(|presence| presence.gone_for().is_none())
         };
-        gone.truncate(self.queue.iter().filter(is_awaited).count());
+        let awaited = self.queue.iter().filter(is_awaited).count();
+        gone.truncate(awaited.saturating_sub(self.ending.len()));
+        if gone.is_empty() {
+            // A look that finds something is worth its cost.
+            self.looked = Some(now);
+        }
         let numbers = gone.into_iter().map(|(_, number)| number);
-        // Out of the list: the next look takes others, while these still hold their slots.
         numbers
-            .filter_map(|number| self.presences.remove(&number))
+            .filter_map(|number| {
+                self.ending.insert(number);
+                self.presences.remove(&number)
+            })
             .collect()
     }
 }

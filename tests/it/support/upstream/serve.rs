@@ -183,6 +183,9 @@ fn is_response(body: &Bytes) -> bool {
     response.is_some_and(|body| body.contains_key("result") || body.contains_key("error"))
 }
 
+/// The most requests that an upstream remembers.
+const REMEMBERED: usize = 50_000;
+
 fn record(inner: &Inner, parts: &request::Parts, body: &Bytes, message: Option<&Message>) {
     let recorded = Recorded {
         http: parts.method.clone(),
@@ -191,7 +194,13 @@ fn record(inner: &Inner, parts: &request::Parts, body: &Bytes, message: Option<&
         method: message.map_or(String::new(), |message| message.method.clone()),
         value: serde_json::from_slice(body).unwrap_or(Value::Null),
     };
-    inner.log.note(|seen| seen.requests.push(recorded));
+    inner.log.note(|seen| {
+        // The soak sends millions.
+        if seen.requests.len() >= REMEMBERED {
+            seen.requests.drain(..REMEMBERED / 2);
+        }
+        seen.requests.push(recorded);
+    });
 }
 
 async fn route(

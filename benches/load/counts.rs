@@ -1,0 +1,223 @@
+//! Instructions and allocations of a call, counted by valgrind's callgrind. They do not depend on how fast or
+//! how busy the machine is, so a change of some percent is a change of the code.
+//!
+//! The counts that the last accepted build had are in `benches/counts.json`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::caller::{Caller, Era};
+use crate::measure::{self, TEXT_BYTES};
+use crate::parts::{Plan, Results};
+use crate::report::{self, number, say};
+use crate::setup::{Kind, RunFiles, Setup, Subject};
+
+/// Calls before anything is counted.
+const WARM: usize = 100;
+/// Calls that are counted.
+const CALLS: usize = 600;
+/// A count may grow by so much.
+const GROWTH: f64 = 1.03;
+/// The functions that allocate. Each call of one is one allocation.
+const ALLOCATE: [&str; 3] = [
+    "mi_malloc_aligned",
+    "mi_zalloc_aligned",
+    "mi_realloc_aligned",
+];
+
+/// The counts of one call.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) instructions: u64,
+    pub(crate) allocations: u64,
+}
+
+/// What is counted: the name, the subject, and the era of its caller.
+const POINTS: [(&str, Kind, Era); 5] = [
+    ("a legacy call", Kind::Weir, Era::Legacy),
+    ("a modern call", Kind::Weir, Era::Modern),
+    (
+        "a call with tokens and policies",
+        Kind::Classes,
+        Era::Legacy,
+    ),
+    ("a call under data rules", Kind::Redacted, Era::Legacy),
+    (
+        "a call with all but the hook",
+        Kind::Everything,
+        Era::Legacy,
+    ),
+];
+
+/// Counts, and compares with the accepted counts; or accepts what it counts.
+///
+/// # Errors
+/// valgrind is missing, or a count has grown by more than 3 %.
+pub(crate) async fn run(
+    run_files: &RunFiles,
+    plan: &Plan,
+    results: &mut Results,
+) -> Result<(), String> {
+    crate::governed::write_files(&run_files.folder)?;
+    let mut counted = BTreeMap::new();
+    for (name, kind, era) in POINTS {
+        report::progress(&format!("counting {name}"));
+        counted.insert(name.to_owned(), count(run_files, plan, kind, era).await?);
+    }
+    let file = accepted_file();
+    let accepted = read(&file)?;
+    let grown = print(&counted, &accepted);
+    results.counts.clone_from(&counted);
+    if plan.accepts_counts {
+        let text = serde_json::to_string_pretty(&counted).map_err(|error| error.to_string())?;
+        return std::fs::write(&file, text + "\n")
+            .map_err(|error| format!("{}: {error}", file.display()));
+    }
+    match grown.as_slice() {
+        [] => Ok(()),
+        grown => Err(format!(
+            "more than 3 % above the accepted counts: {} (if that is meant: --accept-counts)",
+            grown.join(", ")
+        )),
+    }
+}
+
+fn accepted_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/counts.json")
+}
+
+fn read(file: &Path) -> Result<BTreeMap<String, Counts>, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    match std::fs::read_to_string(file) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| failed(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+async fn count(run_files: &RunFiles, plan: &Plan, kind: Kind, era: Era) -> Result<Counts, String> {
+    let out = run_files.folder.join(format!("callgrind-{kind:?}-{era:?}"));
+    let under = [
+        "valgrind".to_owned(),
+        "--tool=callgrind".to_owned(),
+        format!("--callgrind-out-file={}", out.display()),
+    ];
+    let run_files = RunFiles {
+        under: under.to_vec(),
+        ..run_files.clone()
+    };
+    let setup = Setup::start(&run_files, plan.shape.clone(), &[kind]).await?;
+    let subject = &setup.subjects[0];
+    let mut caller = open(subject, era).await?;
+    call(subject, &mut caller, WARM).await?;
+    // What was counted so far is written to the first file, and counting begins anew.
+    dump(subject).await?;
+    call(subject, &mut caller, CALLS).await?;
+    dump(subject).await?;
+    let text = read_second(&out).await?;
+    setup.stop().await;
+    parse(&text).ok_or_else(|| format!("{}.2 has no totals", out.display()))
+}
+
+async fn open(subject: &Subject, era: Era) -> Result<Caller, String> {
+    let target = &subject.targets[0];
+    let mut caller = Caller::new(target.address, era).with_credential(target.credential(0));
+    caller.open().await?;
+    Ok(caller)
+}
+
+async fn call(subject: &Subject, caller: &mut Caller, calls: usize) -> Result<(), String> {
+    let tools = &subject.targets[0].tools;
+    for number in 0..calls {
+        let tool = &tools[number % tools.len()];
+        let text = measure::text(0, number, TEXT_BYTES);
+        caller.call(tool, &text).await?;
+    }
+    Ok(())
+}
+
+async fn dump(subject: &Subject) -> Result<(), String> {
+    let pid = subject.pid().unwrap_or_default().to_string();
+    let mut command = Command::new("callgrind_control");
+    let dumped = command.args(["--dump", &pid]).output().await;
+    let dumped = dumped.map_err(|error| format!("callgrind_control, of valgrind: {error}"))?;
+    match dumped.status.success() {
+        true => Ok(()),
+        false => Err("callgrind_control failed".to_owned()),
+    }
+}
+
+/// Returns the second dump, once it is whole.
+async fn read_second(out: &Path) -> Result<String, String> {
+    let file = PathBuf::from(format!("{}.2", out.display()));
+    for _ in 0..200 {
+        if let Ok(text) = std::fs::read_to_string(&file)
+            && text.lines().any(|line| line.starts_with("totals:"))
+        {
+            return Ok(text);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{} does not come", file.display()))
+}
+
+/// Reads a profile in the format of callgrind: the instructions, and the calls of what allocates, of each
+/// call of a tool.
+fn parse(profile: &str) -> Option<Counts> {
+    let calls = CALLS as u64;
+    let (mut instructions, mut allocations) = (None, 0);
+    // A name is written once, and is a number from then on.
+    let mut allocating = HashSet::new();
+    let mut called = "";
+    for line in profile.lines() {
+        if let Some(totals) = line.strip_prefix("totals: ") {
+            instructions = totals.trim().parse::<u64>().ok();
+        } else if let Some(function) = line
+            .strip_prefix("cfn=")
+            .or_else(|| line.strip_prefix("fn="))
+        {
+            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
+            if ALLOCATE.contains(&name) {
+                allocating.insert(number);
+            }
+            called = number;
+        } else if let Some(count) = line.strip_prefix("calls=")
+            && allocating.contains(called)
+        {
+            let count = count.split(' ').next().unwrap_or_default();
+            allocations += count.parse::<u64>().ok()?;
+        }
+    }
+    Some(Counts {
+        instructions: instructions? / calls,
+        allocations: (allocations + calls / 2) / calls,
+    })
+}
+
+/// Prints the counts, and returns the names of those that have grown too much.
+#[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn print(counted: &BTreeMap<String, Counts>, accepted: &BTreeMap<String, Counts>) -> Vec<String> {
+    let mut table = report::table(&["", "instructions", "× accepted", "allocations", "accepted"]);
+    let mut grown = Vec::new();
+    for (name, counts) in counted {
+        let before = accepted.get(name).unwrap_or(counts);
+        let ratio = counts.instructions as f64 / before.instructions as f64;
+        if ratio > GROWTH || counts.allocations as f64 > before.allocations as f64 * GROWTH {
+            grown.push(name.clone());
+        }
+        let cells = vec![
+            name.clone(),
+            counts.instructions.to_string(),
+            number(ratio, 3),
+            counts.allocations.to_string(),
+            before.allocations.to_string(),
+        ];
+        report::row(&mut table, cells);
+    }
+    say(&format!("\ncounted by callgrind, {CALLS} calls\n{table}"));
+    grown
+}

@@ -1,0 +1,79 @@
+//! Work for operators that may take its time: on threads that may block, a few at once.
+
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
+
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::admin::response::json_response;
+
+/// The places: one for every two processors, so that calls have the others, whoever asks for what.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = available_parallelism().map_or(2, usize::from);
+    Semaphore::new((processors / 2).max(1))
+});
+
+/// The work ended without a result: it panicked, or weir stops.
+#[derive(Debug)]
+pub struct NoResult;
+
+/// Works something out on a thread that may block. Waits for a place first. The place is taken until the
+/// work has ended, also when nobody waits for it any more.
+///
+/// # Errors
+/// There is no result.
+pub async fn work_out<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoResult> {
+    let place = PLACES.acquire().await.map_err(|_| NoResult)?;
+    let working = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    working.await.map_err(|_| NoResult)
+}
+
+/// Answers with the JSON of what is worked out: 200, or 500 if there is no result.
+pub(super) async fn answer_with<T: Serialize + Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Response {
+    // Large answers are written there too.
+    let answered = work_out(move || json_response(StatusCode::OK, &work())).await;
+    answered.unwrap_or_else(|NoResult| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::{Condvar, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_hangs_up_has_no_more_work_done_at_once() {
+        let places = PLACES.available_permits();
+        let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+        for _ in 0..places + 3 {
+            let (begun, gate): (_, Arc<(Mutex<bool>, Condvar)>) =
+                (Arc::clone(&begun), Arc::clone(&gate));
+            let work = work_out(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let mut is_open = gate.0.lock();
+                gate.1.wait_while(&mut is_open, |is_open| !*is_open);
+            });
+            let mut asked = Box::pin(work);
+            assert!(futures::poll!(&mut asked).is_pending());
+            // They hang up.
+        }
+        assert_eq!(PLACES.available_permits(), 0);
+        *gate.0.lock() = true;
+        gate.1.notify_all();
+        assert_eq!(work_out(|| 7).await.unwrap(), 7);
+        assert_eq!(begun.load(Ordering::SeqCst), places);
+    }
+}
