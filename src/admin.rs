@@ -2,6 +2,7 @@
 
 mod access;
 pub mod callers;
+pub mod calls;
 pub mod catalog;
 mod circuit;
 pub mod compare;
@@ -18,6 +19,7 @@ mod response;
 pub mod search;
 mod state;
 mod status;
+pub mod trial;
 pub mod work;
 
 use std::sync::Arc;
@@ -42,7 +44,7 @@ use crate::name::Naming;
 use crate::upstream::{HealthState, Link};
 
 pub use access::AdminAccess;
-pub use metrics::export_metrics;
+pub use metrics::{add_metrics, export_metrics};
 pub(crate) use records::{RecordsAnswer, find_records};
 pub(crate) use reloads::reload;
 pub use response::keep;
@@ -58,6 +60,7 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{name}/resync", post(resync))
         .route("/callers", get(callers::callers))
+        .route("/calls", get(calls::calls))
         .route("/catalog", get(catalog::catalog))
         .route("/catalog/search", get(search::catalog_search))
         .route("/catalog/{name}/accept", post(drift::accept))
@@ -76,6 +79,10 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
         )
         .route("/records", get(records::records))
         .route("/reload", post(reloads::reload))
+        .route(
+            "/try",
+            post(trial::try_tool).layer(DefaultBodyLimit::max(trial::MOST_BYTES)),
+        )
         .layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {
                 let access = Arc::clone(&access);

@@ -15,6 +15,7 @@ pub mod import;
 pub mod key;
 pub mod log;
 pub mod login;
+mod metric_lines;
 mod named_caller;
 pub mod output;
 pub mod plan;

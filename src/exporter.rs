@@ -7,6 +7,7 @@
 
 mod client;
 mod delivery;
+mod emf_task;
 mod metrics_task;
 mod task;
 
@@ -21,9 +22,11 @@ use crate::name::Instance;
 use crate::seal;
 use crate::telemetry::{LogKinds, Pipeline, Sampler, Signal, Tracer};
 use client::OtlpClient;
+use emf_task::EmfTask;
 use metrics_task::MetricsTask;
 use task::ExportTask;
 
+pub use emf_task::WriteLines;
 pub use metrics_task::MetricsSource;
 
 /// The exporter of one weir, which follows its config.
@@ -35,6 +38,8 @@ pub struct Exporter {
     process: String,
     /// Where metrics come from.
     metrics: Arc<MetricsSource>,
+    /// Writes lines for CloudWatch; `None` where there is no place for them.
+    write_lines: Option<WriteLines>,
     running: Option<RunningExport>,
 }
 
@@ -62,18 +67,25 @@ pub struct NextExport {
     clients: Vec<(Signal, OtlpClient)>,
     /// How often metrics are sent.
     interval: Duration,
+    /// The namespace of lines for CloudWatch; `None` if there are none.
+    namespace: Option<String>,
 }
 
 impl Exporter {
     /// Makes an exporter that sends nothing yet.
     #[must_use]
-    pub fn new(tracer: Arc<Tracer>, context: CredentialsContext) -> Self {
+    pub fn new(
+        tracer: Arc<Tracer>,
+        context: CredentialsContext,
+        write_lines: Option<WriteLines>,
+    ) -> Self {
         let random = seal::random::<8>().unwrap_or_default();
         Self {
             tracer,
             context,
             process: format!("{:016x}", u64::from_be_bytes(random)),
             metrics: Arc::default(),
+            write_lines,
             running: None,
         }
     }
@@ -132,6 +144,7 @@ impl Exporter {
         Ok(NextExport {
             pipeline: self.tracer.make_pipeline(sampler, log_kinds, resource),
             interval: settings.metrics_interval,
+            namespace: settings.emf_namespace.clone(),
             settings: settings.fingerprint,
             clients,
         })
@@ -170,6 +183,10 @@ impl Exporter {
         }
         let Some(next) = next else { return };
         let stop = self.context.stop.child_token();
+        if let Some(namespace) = next.namespace {
+            let (pipeline, stop) = (Arc::clone(&next.pipeline), stop.clone());
+            self.write_metrics(namespace, next.interval, pipeline, stop);
+        }
         for (signal, client) in next.clients {
             let (pipeline, stop) = (Arc::clone(&next.pipeline), stop.clone());
             if signal == Signal::Metrics {
@@ -195,5 +212,32 @@ impl Exporter {
             settings: next.settings,
             stop,
         });
+    }
+
+    /// Starts to write metrics for CloudWatch.
+    fn write_metrics(
+        &self,
+        namespace: String,
+        interval: Duration,
+        pipeline: Arc<Pipeline>,
+        stop: CancellationToken,
+    ) {
+        let Some(write) = self.write_lines else {
+            let reason = "stdout belongs to the client";
+            tracing::warn!(
+                reason,
+                "no metrics are written: `telemetry.emf` has no place"
+            );
+            return;
+        };
+        let task = EmfTask {
+            pipeline,
+            source: Arc::clone(&self.metrics),
+            namespace,
+            interval,
+            write,
+            stop,
+        };
+        self.context.tasks.spawn(task.run());
     }
 }

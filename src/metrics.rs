@@ -11,6 +11,7 @@ mod blame;
 mod callers;
 mod counter;
 mod data;
+mod figures;
 mod guarded;
 mod hooks;
 mod limited;
@@ -38,6 +39,7 @@ use crate::telemetry::Tracer;
 
 pub(crate) use blame::blame_text;
 pub(crate) use callers::caller_label;
+pub use figures::{CallCounts, CallKey};
 pub use hooks::HookMetrics;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};

@@ -14,6 +14,7 @@ mod door;
 mod drift;
 mod events;
 mod explain;
+mod figures;
 mod layout;
 mod login;
 mod plan;
@@ -21,6 +22,7 @@ mod session;
 mod state;
 mod stream;
 mod text;
+mod trial;
 mod upstreams;
 
 use std::sync::Arc;
@@ -37,13 +39,14 @@ use tokio::sync::Semaphore;
 
 use crate::admin::pasted;
 use crate::admin::search::{self, CatalogQuery};
-use crate::admin::{AdminAccess, AdminState};
+use crate::admin::{self, AdminAccess, AdminState};
 use crate::config::AdminPage;
 use crate::live::Snapshot;
 use crate::page::door::{Door, DoorVerdict, Visitor};
 use crate::page::layout::{PageView, bare, respond};
 use crate::page::state::{FORM_BYTES, PageState};
 use crate::page::text::cell;
+use crate::page::trial::{TrialForm, TrialOutcome};
 use crate::page::upstreams::UpstreamQuery;
 use crate::seal::KeyRing;
 
@@ -79,9 +82,10 @@ pub fn router(
     let Some(sealer) = sealer else {
         return Router::new();
     };
+    let tries = operators.trials.are_allowed();
     let page = Arc::new(PageState {
         operators,
-        door: Door::new(access, mode, sealer),
+        door: Door::new(access, (mode, tries), sealer),
         streams: Arc::new(Semaphore::new(stream::MOST)),
     });
     let guarded = Router::new()
@@ -94,6 +98,7 @@ pub fn router(
         .route("/page/plan", get(show_plan).post(show_plan))
         .route("/page/drift", get(show_drift))
         .route("/page/explain", get(show_explanation))
+        .route("/page/try", get(show_trial).post(try_tool))
         .route("/page/accept", post(actions::accept))
         .route("/page/resync", post(actions::resync))
         .route("/page/reload", post(actions::reload))
@@ -221,8 +226,8 @@ async fn show_calls(
     RawQuery(query): RawQuery,
 ) -> Response {
     let wanted = calls::parse(&query.unwrap_or_default());
-    let live = Arc::clone(&page.operators.live);
-    let drawn = move |_: &Snapshot| calls::draw(&live, visitor, &wanted);
+    let operators = page.operators.clone();
+    let drawn = move |_: &Snapshot| calls::draw(&operators, visitor, &wanted);
     page.show(PageView::Calls, (visitor, StatusCode::OK, None), drawn)
         .await
 }
@@ -249,7 +254,7 @@ async fn show_explanation(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let drawn = move |snapshot: &Snapshot| explain::draw(snapshot, &query);
+    let drawn = move |snapshot: &Snapshot| explain::draw(snapshot, visitor, &query);
     page.show(PageView::Explain, (visitor, StatusCode::OK, None), drawn)
         .await
 }
@@ -268,6 +273,47 @@ async fn show_plan(
     }
     let drawn = move |snapshot: &Snapshot| plan::draw(snapshot, pasted.as_deref());
     page.show(PageView::Plan, (visitor, StatusCode::OK, None), drawn)
+        .await
+}
+
+async fn show_trial(
+    State(page): State<Arc<PageState>>,
+    Extension(visitor): Extension<Visitor>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let form = TrialForm::parse(query.unwrap_or_default().as_bytes());
+    show_outcome(&page, visitor, form, TrialOutcome::None).await
+}
+
+/// Calls the tool that a form names, with its arguments.
+async fn try_tool(
+    State(page): State<Arc<PageState>>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Response {
+    if body.len() > admin::trial::MOST_BYTES {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    let form = TrialForm::parse(&body);
+    let AdminState { live, trials, .. } = &page.operators;
+    let outcome = match form.trial(&live.load()) {
+        Err(words) => TrialOutcome::Wrong(words),
+        Ok(trial) => match trials.call(live, &trial).await {
+            Ok(answer) => TrialOutcome::Answered(Box::new(answer)),
+            Err(refused) => TrialOutcome::Refused(refused),
+        },
+    };
+    show_outcome(&page, visitor, form, outcome).await
+}
+
+async fn show_outcome(
+    page: &PageState,
+    visitor: Visitor,
+    form: TrialForm,
+    outcome: TrialOutcome,
+) -> Response {
+    let drawn = move |snapshot: &Snapshot| trial::draw(snapshot, visitor, &form, &outcome);
+    page.show(PageView::Try, (visitor, StatusCode::OK, None), drawn)
         .await
 }
 

@@ -29,6 +29,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::calls::CallWindow;
+use crate::admin::trial::ToolTrials;
 use crate::admin::{self, AdminAccess, AdminState};
 use crate::config::{self, AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
@@ -137,6 +139,8 @@ impl Bound {
                 listens_elsewhere: options.listens_elsewhere(),
                 callers: authentication,
                 events: Arc::default(),
+                trials: ToolTrials::new(admin.try_tools),
+                calls: Arc::new(CallWindow::new(Instant::now())),
                 started: Instant::now(),
             };
             tasks.spawn(admin::events::watch(operators.clone(), stop));

@@ -7,6 +7,7 @@
 
 mod buffer;
 mod context;
+mod emf;
 mod envelope;
 mod log_record;
 mod metric;
@@ -19,6 +20,7 @@ mod span;
 
 pub use buffer::{Batch, ExportBuffer};
 pub use context::SpanContext;
+pub use emf::{EmfBaseline, EmfEncoder, EmfLines};
 pub use envelope::{Envelope, PartialSuccess, Signal};
 pub use log_record::{LogRecord, Severity};
 pub use metric::{Histogram, MetricEncoder, MetricForm, MetricKind, MetricPoints};

@@ -25,6 +25,7 @@ pub(crate) fn print(results: &Results) {
     goals.extend(of_memory(results));
     goals.extend(of_starts(results));
     goals.extend(of_scales(results));
+    goals.extend(of_pages(results));
     if goals.is_empty() {
         return;
     }
@@ -177,6 +178,19 @@ fn of_scales(results: &Results) -> Vec<Goal> {
         let what = "list under resyncs of all, p50, to that at rest".to_owned();
         let measured = format!("{} ×", number(ratio, 2));
         goals.push(Goal(what, measured, "≤ 1.2 ×", ratio <= 1.2));
+    }
+    goals
+}
+
+fn of_pages(results: &Results) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for figure in &results.pages {
+        let what = format!("the slowest view over {} tools", figure.tools);
+        goals.push(at_most(&what, figure.worst() * 1e3, 200e3, "≤ 200 ms"));
+        let ratio = figure.ratio(99);
+        let what = "p99 of calls with open pages, to that without".to_owned();
+        let measured = format!("{} ×", number(ratio, 2));
+        goals.push(Goal(what, measured, "≤ 1.1 ×", ratio <= 1.1));
     }
     goals
 }

@@ -12,6 +12,7 @@
 //! cargo bench --bench load -- --only streams     # 4,000 idle streams: memory, descriptors, a change told to all
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
+//! cargo bench --bench load -- --only page        # the page over 1,000 upstreams with 100 tools each, a minute
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
 //! cargo bench --bench load -- --reload           # 200 reloads under 40 callers, 60 s
 //! ```
@@ -39,6 +40,7 @@ mod governed;
 mod http1;
 mod leaks;
 mod measure;
+mod page;
 mod parts;
 mod prices;
 mod processes;
@@ -221,7 +223,9 @@ impl Figures {
         let leaks = self.results.leaks.iter().map(|figure| figure.failures());
         let scales = self.results.scales.iter();
         let scales = scales.map(|figure| figure.errors.len() as u64);
-        let idle = streams.chain(leaks).chain(scales);
+        let pages = self.results.pages.iter();
+        let pages = pages.map(|figure| figure.errors.len() as u64);
+        let idle = streams.chain(leaks).chain(scales).chain(pages);
         samples
             .chain(sessions)
             .chain(starts)
@@ -313,6 +317,7 @@ async fn measure_parts(
             Part::Prices => prices::run(run_files, plan, results).await?,
             Part::Leaks => leaks::run(run_files, plan, results).await?,
             Part::Merge => scale::run(run_files, plan, results).await?,
+            Part::Page => page::run(run_files, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {

@@ -11,6 +11,7 @@ use crate::counts::Counts;
 use crate::governed::GovernedLists;
 use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
+use crate::page::PageFigure;
 use crate::procfs::Memory;
 use crate::report;
 use crate::scale::ScaleFigure;
@@ -49,6 +50,8 @@ pub(crate) enum Part {
     Leaks,
     /// 1,000 upstreams with 100 tools each: start, memory, changes, lists under resyncs (weir only)
     Merge,
+    /// The page for operators over 1,000 upstreams with 100 tools each (weir only)
+    Page,
 }
 
 /// The plan of a run, from the options.
@@ -75,6 +78,7 @@ pub(crate) struct Results {
     pub(crate) streams: Vec<StreamsFigure>,
     pub(crate) leaks: Vec<LeaksFigure>,
     pub(crate) scales: Vec<ScaleFigure>,
+    pub(crate) pages: Vec<PageFigure>,
     pub(crate) governed: Vec<GovernedLists>,
     pub(crate) counts: BTreeMap<String, Counts>,
 }

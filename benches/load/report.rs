@@ -9,6 +9,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
 
 use crate::leaks::{IdleUsage, LeaksFigure};
 use crate::measure::{Point, Sample, Work};
+use crate::page::{self, PageFigure};
 use crate::parts::{MemoryFigure, SessionFigure, StartFigure};
 use crate::reload::ReloadFigure;
 use crate::scale::ScaleFigure;
@@ -17,7 +18,7 @@ use crate::streams::StreamsFigure;
 use crate::summary::{Summary, baseline, median, summaries};
 use crate::swap::SwapFigure;
 
-pub(crate) use alone::{leaks, reloads, scales, streams, swaps};
+pub(crate) use alone::{leaks, pages, reloads, scales, streams, swaps};
 
 /// Lines under the titles and around the whole, none between rows.
 const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());

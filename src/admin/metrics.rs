@@ -18,6 +18,7 @@ use crate::live::{Live, Snapshot};
 use crate::metrics::{
     MetricsFormat, Observed, ObservedCredentials, ObservedReloads, ObservedUpstream,
 };
+use crate::telemetry::EmfEncoder;
 use crate::upstream::{HealthState, Link};
 
 /// The words for [`Kind::ALL`], the same as in `/upstreams`.
@@ -53,6 +54,19 @@ pub fn export_metrics(
     let snapshot = live.load_full();
     let observed = observe(&snapshot, reloads, callers);
     snapshot.metrics.export(&observed)
+}
+
+/// Adds all metrics to lines for CloudWatch.
+#[must_use]
+pub fn add_metrics(
+    lines: EmfEncoder,
+    live: &Live,
+    reloads: &ReloadHandle,
+    callers: &CurrentAuthenticator,
+) -> EmfEncoder {
+    let snapshot = live.load_full();
+    let observed = observe(&snapshot, reloads, callers);
+    snapshot.metrics.add_to(lines, &observed)
 }
 
 fn observe(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use tokio::time::Instant;
 
+use crate::admin::calls::CallWindow;
 use crate::admin::events::EventLog;
+use crate::admin::trial::ToolTrials;
 use crate::authentication::CurrentAuthenticator;
 use crate::live::Live;
 use crate::live::accept::AcceptHandle;
@@ -26,6 +28,10 @@ pub struct AdminState {
     pub callers: Arc<CurrentAuthenticator>,
     /// The events of late.
     pub events: Arc<EventLog>,
+    /// Calls of tools by operators.
+    pub trials: ToolTrials,
+    /// The figures of calls of late.
+    pub calls: Arc<CallWindow>,
     /// When weir started.
     pub started: Instant,
 }
@@ -45,6 +51,18 @@ impl FromRef<AdminState> for ReloadHandle {
 impl FromRef<AdminState> for AcceptHandle {
     fn from_ref(state: &AdminState) -> Self {
         state.accepts.clone()
+    }
+}
+
+impl FromRef<AdminState> for ToolTrials {
+    fn from_ref(state: &AdminState) -> Self {
+        state.trials.clone()
+    }
+}
+
+impl FromRef<AdminState> for Arc<CallWindow> {
+    fn from_ref(state: &AdminState) -> Self {
+        Self::clone(&state.calls)
     }
 }
 

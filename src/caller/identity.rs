@@ -197,6 +197,14 @@ impl Caller {
         LOCAL.clone()
     }
 
+    /// Returns the caller for whom operators call tools.
+    #[must_use]
+    pub fn operator() -> Self {
+        static OPERATOR: LazyLock<Caller> =
+            LazyLock::new(|| Caller::new(Identity::new(Principal::Local, "operator")));
+        OPERATOR.clone()
+    }
+
     /// Adds what the client says of itself, for records: name and version.
     #[must_use]
     pub fn with_agent(self, agent: Option<Arc<str>>) -> Self {

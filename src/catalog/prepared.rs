@@ -5,7 +5,7 @@
 
 mod assign;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use assign::{LocalConflict, assign_names};
 use foldhash::HashMap;
@@ -17,6 +17,7 @@ use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
 use crate::catalog::rules::{ExcludedTool, Rules, exclude, repetition, warn_of_unused};
+use crate::catalog::search_texts::SearchTexts;
 use crate::catalog::template::Templates;
 use crate::catalog::{Kind, PerEra, PerKind, Repetition, instructions, render};
 use crate::config::{CallTimeout, ToolOverride, ValidateSettings};
@@ -64,6 +65,8 @@ pub(crate) struct PreparedKind {
     pub(crate) clashes: Vec<LocalConflict>,
     /// Digest of what callers see; `None` without items.
     pub(crate) seen: Option<Digest>,
+    /// Empty until somebody looks for a text.
+    texts: OnceLock<SearchTexts>,
 }
 
 /// A definition's place in the catalog: the name it wants, and where that leads.
@@ -304,7 +307,28 @@ impl PreparedKind {
             clashes,
             seen: digest_rendered(kind, &rendered, definitions.is_empty()),
             rendered,
+            texts: OnceLock::new(),
         }
+    }
+
+    /// Returns the texts by which operators find the items. The first time, they are made.
+    pub(super) fn search_texts(&self) -> &SearchTexts {
+        self.texts.get_or_init(|| {
+            let items = (0_u32..).zip(&self.items);
+            SearchTexts::of(items.map(|(at, item)| {
+                let definition = self.definition(at).unwrap_or_default();
+                (&*item.exposed, &*item.target.original, definition)
+            }))
+        })
+    }
+
+    /// Returns the definition of an item as JSON text under the name that it wants, as the era sees it
+    /// that sees more of it.
+    pub(super) fn definition(&self, item: u32) -> Option<&str> {
+        let PerEra { legacy, modern } = &self.rendered;
+        let texts = [legacy, modern].into_iter();
+        let texts = texts.filter_map(|rendered| rendered.text(rendered.position(item)?));
+        texts.max_by_key(|text| text.len())
     }
 
     /// Adds what callers see, and where it leads.

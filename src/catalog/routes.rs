@@ -9,14 +9,14 @@ use crate::catalog::cut::CutCatalog;
 use crate::catalog::digest::Digest;
 use crate::catalog::names::{ExposedNames, ItemId};
 use crate::catalog::overlap::Overlap;
-use crate::catalog::page::{Page, Pages, Rendered, RenderedKind};
+use crate::catalog::page::{Page, Pages, RenderedKind};
 use crate::catalog::parts::{Part, Parts};
 use crate::catalog::prepared::RouteTarget;
 use crate::catalog::repetition::Repetition;
 use crate::catalog::reserved::ReservedNames;
 use crate::catalog::resources::{self, ResourceRoute, UriLabels};
 use crate::catalog::ui::UiResources;
-use crate::catalog::{Kind, PerEra, PerKind, listing, overlap, render};
+use crate::catalog::{Kind, PerKind, listing, overlap, render};
 use crate::config::{CallTimeout, ValidateSettings};
 use crate::name::{Naming, UpstreamId, UpstreamIndex};
 use crate::protocol::era::Era;
@@ -148,7 +148,12 @@ impl Catalog {
         self.route_at(kind, exposed, place)
     }
 
-    fn route_at(&self, kind: Kind, exposed: &Arc<str>, (index, item): ItemId) -> Option<Route> {
+    pub(super) fn route_at(
+        &self,
+        kind: Kind,
+        exposed: &Arc<str>,
+        (index, item): ItemId,
+    ) -> Option<Route> {
         let part = self.parts.get(index)?;
         let item = part.prepared.kinds.get(kind).items.get(item as usize)?;
         Some(Route {
@@ -292,17 +297,16 @@ impl Catalog {
     #[must_use]
     pub fn definition(&self, kind: Kind, exposed: &str) -> Option<Arc<str>> {
         let (_, (index, item)) = self.names.get(kind).get(exposed)?;
-        let prepared = &self.parts.get(index)?.prepared.kinds.get(kind);
-        let text = |rendered: &Rendered| {
-            let text = rendered.text(rendered.position(item)?)?;
-            Some(text.to_owned())
-        };
-        let PerEra { legacy, modern } = &prepared.rendered;
-        let texts = [text(legacy), text(modern)].into_iter().flatten();
-        let text = texts.max_by_key(String::len)?;
+        let text = self
+            .parts
+            .get(index)?
+            .prepared
+            .kinds
+            .get(kind)
+            .definition(item)?;
         let moved = self.names.get(kind).renamed((index, item)).is_some();
-        let again = moved.then(|| render::rerender(kind, &text, Some(exposed), None));
-        Some(again.flatten().unwrap_or(text).into())
+        let again = moved.then(|| render::rerender(kind, text, Some(exposed), None));
+        Some(again.flatten().map_or_else(|| text.into(), Into::into))
     }
 
     /// Returns the first line of a description, for tables.

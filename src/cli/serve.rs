@@ -9,9 +9,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::metric_lines::write_stdout;
 use crate::cli::output::{Output, count};
 use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::config::{self, AddressError, AdminAddress, Config, ConfigFiles};
+use crate::exporter::WriteLines;
 use crate::front;
 use crate::live::reload::{ReloadHandle, ReloadTrigger};
 use crate::server::{
@@ -88,6 +90,8 @@ pub async fn run(
         reaper: Some(program),
         release_memory: Some(release_memory),
         exports: true,
+        // On stdio, stdout belongs to the client.
+        metric_lines: (!args.stdio).then_some(write_stdout as WriteLines),
     };
     // Without a handler, a write beyond the limit of file sizes ends the process.
     let _oversize = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));

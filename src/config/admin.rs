@@ -24,6 +24,8 @@ pub struct Admin {
     pub auth: Option<AdminRoles>,
     /// The rights of the page for people.
     pub page: AdminPage,
+    /// Whether operators may call tools.
+    pub try_tools: bool,
 }
 
 /// `admin.address`
@@ -89,8 +91,9 @@ impl Admin {
             reading,
             auth,
             page,
+            try_tools,
         } = self;
         let token = token.as_ref().map(Secret::expose);
-        Fingerprint::of(&(address, token, reading, auth, page))
+        Fingerprint::of(&(address, token, reading, auth, page, try_tools))
     }
 }

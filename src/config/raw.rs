@@ -46,7 +46,7 @@ pub(super) use policy::{
 pub(super) use rates::{Limits, RateAnswer, RatePer, RateRule};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
-pub(super) use telemetry::{Compression, Ratio, Telemetry, TelemetryAuth};
+pub(super) use telemetry::{CloudWatchLines, Compression, Ratio, Telemetry, TelemetryAuth};
 pub(super) use tools::{Annotations, Names, Override, Tools};
 pub(super) use validation::{InvisibleAction, Validate, ValidateAction};
 

@@ -22,6 +22,8 @@ pub struct Telemetry {
     pub metrics: Option<OtlpEndpoint>,
     /// How often metrics are sent.
     pub metrics_interval: Duration,
+    /// The namespace of metrics that are written as lines for CloudWatch; `None` if they are not.
+    pub emf_namespace: Option<String>,
     /// Additional headers of every request.
     pub headers: Vec<(HeaderName, SecretRef)>,
     /// TLS towards the receiver.
@@ -67,6 +69,9 @@ pub enum TelemetryRule {
         "the environment variable `{0}` has a value that weir cannot use: correct it, or write the setting below `telemetry`"
     )]
     Variable(&'static str),
+    /// `telemetry.emf.namespace`
+    #[error("not a namespace: 1 to 255 letters, digits and `.-_/#:`")]
+    Namespace,
     /// `OTEL_EXPORTER_OTLP_PROTOCOL`
     #[error(
         "the environment variable `OTEL_EXPORTER_OTLP_PROTOCOL` must be `http/protobuf`, which is all that weir speaks: set it so, or write `telemetry.endpoint`"

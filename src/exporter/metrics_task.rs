@@ -8,19 +8,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exporter::client::OtlpClient;
 use crate::exporter::task::FLUSH;
-use crate::telemetry::Pipeline;
+use crate::telemetry::{EmfEncoder, Pipeline};
 
 /// Makes all metrics as they stand, encoded as items of an [`crate::telemetry::Envelope`].
 type MakeMetrics = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 
+/// Adds all metrics as they stand to lines for CloudWatch.
+type AddMetrics = Box<dyn Fn(EmfEncoder) -> EmfEncoder + Send + Sync>;
+
 /// Where metrics come from: nowhere until weir has some.
 #[derive(Default)]
-pub struct MetricsSource(OnceLock<MakeMetrics>);
+pub struct MetricsSource(OnceLock<(MakeMetrics, AddMetrics)>);
 
 impl MetricsSource {
-    /// Has the metrics made in this way from now on, unless there is a way already.
-    pub fn set(&self, make: impl Fn() -> Vec<u8> + Send + Sync + 'static) {
-        let _ = self.0.set(Box::new(make));
+    /// Has the metrics made in these ways from now on, unless there are ways already.
+    pub fn set(
+        &self,
+        make: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+        add: impl Fn(EmfEncoder) -> EmfEncoder + Send + Sync + 'static,
+    ) {
+        let _ = self.0.set((Box::new(make), Box::new(add)));
+    }
+
+    /// Adds the metrics to lines.
+    pub(super) fn encode(&self, lines: EmfEncoder) -> EmfEncoder {
+        match self.0.get() {
+            Some((_, add)) => add(lines),
+            None => lines,
+        }
     }
 }
 
@@ -61,7 +76,7 @@ impl MetricsTask {
                 () = self.stop.cancelled() => {}
             }
             let is_last = self.stop.is_cancelled();
-            if let Some(make) = self.source.0.get() {
+            if let Some((make, _)) = self.source.0.get() {
                 self.send(make(), &mut is_failing).await;
             }
             if is_last {

@@ -11,6 +11,7 @@ use crate::metrics::text::MetricsFormat;
 use crate::metrics::writer::MetricsWriter;
 use crate::metrics::{DECISIONS, Metrics, REFUSALS, lock};
 use crate::protocol::method;
+use crate::telemetry::{EmfBaseline, EmfEncoder};
 
 /// The current state of weir.
 #[derive(Debug, Default)]
@@ -115,6 +116,19 @@ impl Metrics {
         let mut out = MetricsWriter::export(self.started);
         self.write(&mut out, observed);
         out.into_messages()
+    }
+
+    /// Adds all metrics to lines for CloudWatch.
+    #[must_use]
+    pub fn add_to(&self, lines: EmfEncoder, observed: &Observed) -> EmfEncoder {
+        let mut out = MetricsWriter::Lines(lines);
+        self.write(&mut out, observed);
+        match out {
+            MetricsWriter::Lines(lines) => lines,
+            MetricsWriter::Text(_) | MetricsWriter::Messages(_) => {
+                EmfEncoder::new(EmfBaseline::default())
+            }
+        }
     }
 
     fn write(&self, out: &mut MetricsWriter, observed: &Observed) {
@@ -354,7 +368,7 @@ fn write_each(
 
 /// Calls `found` with upstream, method, tool and series of everything that was called, tools in the
 /// order of their names.
-fn visit_series(
+pub(super) fn visit_series(
     upstreams: &[std::sync::Arc<UpstreamMetrics>],
     mut found: impl FnMut(&str, &str, &str, &Series),
 ) {

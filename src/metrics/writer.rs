@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use crate::metrics::names::{FamilyKind, MetricFamily};
 use crate::metrics::text::{MetricsFormat, MetricsText};
-use crate::telemetry::{Histogram, MetricEncoder, MetricForm, MetricKind, MetricPoints};
+use crate::telemetry::{
+    EmfEncoder, Histogram, MetricEncoder, MetricForm, MetricKind, MetricPoints,
+};
 
 /// All metrics, as they are written one after the other.
 pub(super) enum MetricsWriter {
@@ -13,6 +15,8 @@ pub(super) enum MetricsWriter {
     Text(MetricsText),
     /// As messages, for OpenTelemetry.
     Messages(MetricEncoder),
+    /// As lines, for CloudWatch.
+    Lines(EmfEncoder),
 }
 
 impl MetricsWriter {
@@ -38,19 +42,23 @@ impl MetricsWriter {
                 let out = ValuesOut::Points(points);
                 values(&mut Values { out, family });
             }),
+            Self::Lines(encoder) => {
+                let out = ValuesOut::Lines(encoder, form(family));
+                values(&mut Values { out, family });
+            }
         }
     }
 
     pub(super) fn into_text(self) -> String {
         match self {
             Self::Text(text) => text.finish(),
-            Self::Messages(_) => String::new(),
+            Self::Messages(_) | Self::Lines(_) => String::new(),
         }
     }
 
     pub(super) fn into_messages(self) -> Vec<u8> {
         match self {
-            Self::Text(_) => Vec::new(),
+            Self::Text(_) | Self::Lines(_) => Vec::new(),
             Self::Messages(encoder) => encoder.finish(),
         }
     }
@@ -85,6 +93,7 @@ pub(super) struct Values<'t> {
 enum ValuesOut<'t> {
     Text(&'t mut MetricsText),
     Points(&'t mut MetricPoints),
+    Lines(&'t mut EmfEncoder, MetricForm<'t>),
 }
 
 impl Values<'_> {
@@ -97,6 +106,11 @@ impl Values<'_> {
                 // Numbers of many types, a few hundred of them in a minute.
                 if let Ok(value) = value.to_string().parse() {
                     points.number(labelled(family, labels), value);
+                }
+            }
+            ValuesOut::Lines(lines, form) => {
+                if let Ok(value) = value.to_string().parse() {
+                    lines.number(form, labelled(family, labels), value);
                 }
             }
         }
@@ -120,6 +134,9 @@ impl Values<'_> {
         match &mut self.out {
             ValuesOut::Text(text) => text.write_histogram(family, labels, &histogram),
             ValuesOut::Points(points) => points.histogram(labelled(family, labels), &histogram),
+            ValuesOut::Lines(lines, form) => {
+                lines.histogram(form, labelled(family, labels), &histogram);
+            }
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Calls: the last records, for those who may see who called what.
+//! Calls: their figures of late, and the last records, for those who may see who called what.
 
 use http::StatusCode;
 use maud::{Markup, html};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::admin::{RecordsAnswer, find_records};
+use crate::admin::{AdminState, RecordsAnswer, find_records};
 use crate::live::Live;
 use crate::page::door::Visitor;
+use crate::page::figures;
 use crate::page::layout::{PageView, live, number, table, text, word};
 use crate::page::text::{cell, plain};
 
@@ -36,7 +37,7 @@ pub(super) fn parse(query: &str) -> [String; 5] {
 }
 
 /// Draws the view.
-pub(super) fn draw(weir: &Live, visitor: Visitor, wanted: &[String; 5]) -> Markup {
+pub(super) fn draw(operators: &AdminState, visitor: Visitor, wanted: &[String; 5]) -> Markup {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for ((name, _), value) in FILTERS.iter().zip(wanted) {
         if !value.is_empty() {
@@ -46,7 +47,7 @@ pub(super) fn draw(weir: &Live, visitor: Visitor, wanted: &[String; 5]) -> Marku
     let query = query.finish();
     let url = VIEW.link(&format!("{}?{query}", VIEW.path()));
     let content = match visitor.sees_calls {
-        true => found(weir, &query),
+        true => found(&operators.live, &query),
         false => html! {
             p {
                 "Records say who called what. "
@@ -55,10 +56,16 @@ pub(super) fn draw(weir: &Live, visitor: Visitor, wanted: &[String; 5]) -> Marku
             }
         },
     };
+    // The form stays outside: what somebody types is not drawn anew.
+    let content = html! {
+        (figures::draw(&operators.calls.figures(&operators.live)))
+        h3 { "Records" }
+        (content)
+    };
     html! {
         h2 { "Calls" }
         @if visitor.sees_calls { (search(wanted)) }
-        (live(&url, "weir-calls from:body", &content))
+        (live(&url, "weir-calls from:body, weir-state from:body, weir-tick from:body", &content))
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Visitor {
     pub(super) sees_calls: bool,
     /// Whether they may change something.
     pub(super) may_write: bool,
+    /// Whether they may call tools.
+    pub(super) may_try: bool,
     /// Whether they have logged in, so that they can log out.
     pub(super) has_session: bool,
 }
@@ -58,15 +60,22 @@ pub(super) enum LoginFailure {
 pub(super) struct Door {
     access: Arc<AdminAccess>,
     mode: AdminPage,
+    /// Whether operators may call tools at all.
+    tries: bool,
     seal: SessionSeal,
     attempts: Mutex<Allowance>,
 }
 
 impl Door {
-    pub(super) const fn new(access: Arc<AdminAccess>, mode: AdminPage, sealer: Sealer) -> Self {
+    pub(super) const fn new(
+        access: Arc<AdminAccess>,
+        (mode, tries): (AdminPage, bool),
+        sealer: Sealer,
+    ) -> Self {
         Self {
             access,
             mode,
+            tries,
             seal: SessionSeal::new(sealer),
             attempts: Mutex::new(Allowance::new(ATTEMPTS)),
         }
@@ -126,6 +135,7 @@ impl Door {
         Visitor {
             sees_calls: true,
             may_write: self.writes(),
+            may_try: self.writes() && self.tries,
             has_session,
         }
     }

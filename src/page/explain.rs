@@ -10,6 +10,7 @@ use crate::caller::Principal;
 use crate::catalog::Kind;
 use crate::live::Snapshot;
 use crate::live::access::complete_caller;
+use crate::page::door::Visitor;
 use crate::page::layout::{PageView, explain_link, list, word};
 use crate::page::text::{WHOLE, cell, cut, plain, span_words};
 use crate::protocol::bounds::EXPOSED_URI_BYTES;
@@ -19,7 +20,7 @@ const VIEW: PageView = PageView::Explain;
 const LISTED: usize = 50;
 
 /// Draws the view.
-pub(super) fn draw(snapshot: &Snapshot, query: &str) -> Markup {
+pub(super) fn draw(snapshot: &Snapshot, visitor: Visitor, query: &str) -> Markup {
     let field = |wanted: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         let found = pairs.find(|(name, _)| name == wanted);
@@ -32,7 +33,7 @@ pub(super) fn draw(snapshot: &Snapshot, query: &str) -> Markup {
         h2 { "Explain" }
         (form(&name, &caller, &kind))
         @if name.len() > EXPOSED_URI_BYTES { p .bad { "No name is as long as this." } }
-        @else if !name.is_empty() { (answer(snapshot, &name, &caller, query)) }
+        @else if !name.is_empty() { (answer(snapshot, visitor, (&name, &caller), query)) }
     }
 }
 
@@ -54,7 +55,12 @@ fn form(name: &str, caller: &str, kind: &str) -> Markup {
     }
 }
 
-fn answer(snapshot: &Snapshot, name: &str, subject: &str, query: &str) -> Markup {
+fn answer(
+    snapshot: &Snapshot,
+    visitor: Visitor,
+    (name, subject): (&str, &str),
+    query: &str,
+) -> Markup {
     let caller = match subject.is_empty() {
         true => Ok(None),
         false => asked_caller(query.as_bytes()),
@@ -72,7 +78,7 @@ fn answer(snapshot: &Snapshot, name: &str, subject: &str, query: &str) -> Markup
         unlisted,
     } = &explanation;
     html! {
-        @for found in exposed { (draw_exposed(snapshot, name, found)) }
+        @for found in exposed { (draw_exposed(snapshot, visitor, name, found)) }
         @for found in hidden.iter().take(LISTED) { (draw_hidden(found)) }
         @if exposed.is_empty() && hidden.is_empty() {
             p { "Nothing that weir knows is called " span .name { (cell(name)) } "." }
@@ -96,7 +102,15 @@ fn answer(snapshot: &Snapshot, name: &str, subject: &str, query: &str) -> Markup
     }
 }
 
-fn draw_exposed(snapshot: &Snapshot, name: &str, found: &Exposed) -> Markup {
+/// Returns the URL of the form that calls a tool.
+fn try_link(name: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("name", name)
+        .finish();
+    VIEW.link(&format!("{}?{query}", PageView::Try.path()))
+}
+
+fn draw_exposed(snapshot: &Snapshot, visitor: Visitor, name: &str, found: &Exposed) -> Markup {
     let steps: Vec<String> = found.named.steps.iter().map(ToString::to_string).collect();
     let definition = snapshot.catalog.definition(found.kind, name);
     html! {
@@ -115,6 +129,9 @@ fn draw_exposed(snapshot: &Snapshot, name: &str, found: &Exposed) -> Markup {
             (rules(&found.rules))
             (list("Conflicts of names", found.conflicts.iter().map(String::as_str)))
             (list("Came through these weirs, the nearest first", found.through.iter().map(String::as_str)))
+            @if found.kind == Kind::Tools && visitor.may_try {
+                p { a href=(try_link(name)) { "Try this tool" } }
+            }
             p .note { "Listed for callers of the eras " (found.eras.join(", ")) "." }
             @if let Some(stamp) = &found.stamped { p { (word("warn", "stale")) ": last confirmed " (cell(stamp)) } }
             @if found.drift.is_some() {

@@ -25,12 +25,13 @@ pub(super) enum PageView {
     Calls,
     Callers,
     Explain,
+    Try,
     LogIn,
 }
 
 impl PageView {
     /// Those in the navigation.
-    const LISTED: [Self; 8] = [
+    const LISTED: [Self; 9] = [
         Self::Upstreams,
         Self::Catalog,
         Self::Drift,
@@ -39,6 +40,7 @@ impl PageView {
         Self::Calls,
         Self::Callers,
         Self::Explain,
+        Self::Try,
     ];
 
     /// Returns its path below `/`.
@@ -52,6 +54,7 @@ impl PageView {
             Self::Calls => "page/calls",
             Self::Callers => "page/callers",
             Self::Explain => "page/explain",
+            Self::Try => "page/try",
             Self::LogIn => "page/login",
         }
     }
@@ -66,6 +69,7 @@ impl PageView {
             Self::Calls => "Calls",
             Self::Callers => "Callers",
             Self::Explain => "Explain",
+            Self::Try => "Try a tool",
             Self::LogIn => "Log in",
         }
     }
@@ -82,6 +86,7 @@ impl PageView {
             | Self::Calls
             | Self::Callers
             | Self::Explain
+            | Self::Try
             | Self::LogIn => "../",
         }
     }
@@ -135,7 +140,7 @@ impl PageFrame<'_> {
                     a .skip href="#content" { "Skip to the content" }
                     header .top {
                         h1 { "weir" }
-                        @if status.is_some() { (navigation(view)) }
+                        @if status.is_some() { (navigation(view, visitor)) }
                         @if visitor.has_session {
                             form method="post" action=(view.link("page/logout")) {
                                 button type="submit" { "Log out" }
@@ -176,11 +181,11 @@ fn head(view: PageView, title: &str) -> Markup {
     }
 }
 
-fn navigation(view: PageView) -> Markup {
+fn navigation(view: PageView, visitor: Visitor) -> Markup {
     html! {
         nav aria-label="Views" {
             ul {
-                @for other in PageView::LISTED {
+                @for other in PageView::LISTED.into_iter().filter(|other| *other != PageView::Try || visitor.may_try) {
                     li {
                         a href=(view.link(other.path())) aria-current=[(other == view).then_some("page")] {
                             (other.title())

@@ -265,12 +265,15 @@ impl Sender<'_, '_> {
         mut slot: Option<InFlightSlot>,
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
         let is_task = self.prepare_task(peer);
+        let (link, era, id) = (self.link, self.scope.era(), self.link.next_id());
+        let mut span = ClientSpan::begin(self.record, (link, peer), &self.target, id);
+        let prepared = self.prepare_attempt(peer, id, &span);
+        let prepared = prepared.inspect_err(|fault| span.refuse(fault, era))?;
         let PreparedAttempt {
             outbound,
             token,
             logs,
-            span,
-        } = self.prepare_attempt(peer)?;
+        } = prepared;
         if let Some(slot) = &mut slot {
             slot.note_size(outbound.params.len());
         }
@@ -287,13 +290,16 @@ impl Sender<'_, '_> {
         Ok((attempt, exchange))
     }
 
-    /// Makes what is sent to this peer, and the span of it.
-    fn prepare_attempt(&mut self, peer: &Peer) -> Result<PreparedAttempt, Fault> {
+    /// Makes what is sent to this peer as `id`.
+    fn prepare_attempt(
+        &mut self,
+        peer: &Peer,
+        id: u64,
+        span: &ClientSpan,
+    ) -> Result<PreparedAttempt, Fault> {
         let (scope, link) = (self.scope, self.link);
         let extension = self.extension.as_ref();
         let last = extension.map_or(self.deadline, DeadlineExtension::latest);
-        let id = link.next_id();
-        let span = ClientSpan::begin(self.record, (link, peer), &self.target, id);
         let place = self.record.place();
         let onward = place.and_then(|place| place.onward(scope.trace, span.span()));
         let trace = onward.as_ref().unwrap_or(scope.trace);
@@ -332,7 +338,6 @@ impl Sender<'_, '_> {
             outbound,
             token,
             logs,
-            span,
         })
     }
 

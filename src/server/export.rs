@@ -22,7 +22,8 @@ impl Export {
         options: &Options,
         around: &ConnectorContext,
     ) -> Result<Self, ServeError> {
-        let make = || Exporter::new(Arc::clone(around.metrics.tracer()), around.auth.clone());
+        let tracer = Arc::clone(around.metrics.tracer());
+        let make = || Exporter::new(tracer, around.auth.clone(), options.metric_lines);
         let mut export = Self(options.exports.then(make));
         let change = export.prepare(config)?;
         export.apply(change);
@@ -49,8 +50,11 @@ impl Export {
         if let Some(exporter) = &self.0 {
             let (live, reloads) = (Arc::clone(live), reloads.clone());
             let callers = Arc::clone(callers);
+            let of_lines = (Arc::clone(&live), reloads.clone(), Arc::clone(&callers));
             let make = move || admin::export_metrics(&live, &reloads, &callers);
-            exporter.metrics().set(make);
+            let (live, reloads, callers) = of_lines;
+            let add = move |lines| admin::add_metrics(lines, &live, &reloads, &callers);
+            exporter.metrics().set(make, add);
         }
     }
 

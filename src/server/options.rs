@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::TextDigest;
+use crate::exporter::WriteLines;
 
 /// The options of a weir besides its config.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Options {
     /// Whether spans and log records are sent, as the config says: what serves does that, and no
     /// command.
     pub exports: bool,
+    /// Writes metrics as lines for CloudWatch; `None` where there is no place for them.
+    pub metric_lines: Option<WriteLines>,
 }
 
 impl Options {

@@ -1,6 +1,7 @@
 //! The page for operators: what it shows, what it lets through, and who may do what there.
 
 mod doors;
+mod trials;
 mod views;
 
 use std::fs;
@@ -11,7 +12,7 @@ use crate::support::client::pool;
 use crate::support::weir::{Builder, Weir};
 
 /// The views, by path and heading.
-const VIEWS: [(&str, &str); 8] = [
+const VIEWS: [(&str, &str); 9] = [
     ("/", "Upstreams"),
     ("/page/catalog", "Catalog"),
     ("/page/drift", "Drift"),
@@ -20,6 +21,7 @@ const VIEWS: [(&str, &str); 8] = [
     ("/page/calls", "Calls"),
     ("/page/callers", "Callers"),
     ("/page/explain?name=jira__search", "Explain"),
+    ("/page/try", "Try a tool"),
 ];
 
 /// Attributes that would evaluate something, or need a weaker policy.

@@ -4,13 +4,15 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use weir::sigv4::Verifier;
 
-use crate::support::client::{Client, call_params};
-use crate::support::free_port;
+use crate::support::client::{Client, Modern, call_params};
 use crate::support::otlp::OtlpReceiver;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
+use crate::support::{bounded, free_port};
 
 const META: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -106,6 +108,25 @@ async fn what_goes_wrong_is_said_by_the_span_of_the_hop_where_it_did() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_weir_does_not_send_says_why() {
+    let go = r#"{"name":"go","inputSchema":{"type":"object","properties":{"to":{"type":"string","x-mcp-header":"To"}}}}"#;
+    let up = Upstream::named("up").raw_tool(go).modern().start().await;
+    let receiver = OtlpReceiver::start().await;
+    let weir = Weir::over([&up]).top(&receiver.setting()).start().await;
+    // Too long for the header that has to repeat it.
+    let arguments = format!(r#"{{"to":"{}"}}"#, "x".repeat(20_000));
+    let legacy = weir.legacy("2025-11-25").await;
+    legacy.call("up__go", &arguments).await;
+    assert_eq!(up.count("tools/call"), 0);
+    let spans = receiver.wait_trace("tools/call up__go", 2).await;
+    let kinds: Vec<_> = spans
+        .iter()
+        .map(|span| span.attribute("error.type"))
+        .collect();
+    assert_eq!(kinds, ["-32602", "-32602"], "{spans:?}");
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_gone_holds_up_neither_calls_nor_the_end() {
     let up = Upstream::named("up").tools(["echo"]).modern().start().await;
     let port = free_port();
@@ -163,6 +184,64 @@ async fn metrics_are_sent_where_nobody_can_scrape_them() {
         "weir_upstream_up",
     ];
     receiver.wait_other("/v1/metrics", &expected).await;
+}
+
+#[tokio::test]
+async fn metrics_are_lines_for_cloudwatch_where_nothing_can_be_sent() {
+    let up = Upstream::named("up").tools(["echo"]).modern().start().await;
+    let (home, port) = (tempfile::tempdir().unwrap(), free_port());
+    let config = home.path().join("weir.yaml");
+    let yaml = format!(
+        "version: 1\nlisten: {{ address: '127.0.0.1:{port}' }}\ntelemetry: {{ emf: {{ namespace: bedrock-agentcore }}, metrics_interval: 1s }}\nupstreams: {{ up: {{ url: '{}' }} }}\n",
+        up.url()
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let mut weir = tokio::process::Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["serve", "--no-watch", "-c"])
+        .arg(&config)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(weir.stdout.take().unwrap()).lines();
+    let modern = Modern::new(format!("http://127.0.0.1:{port}/mcp"));
+    let mut next = async || -> Value {
+        let line = bounded("a line", lines.next_line()).await.unwrap();
+        let line = line.unwrap();
+        assert!(line.len() < 256 * 1024);
+        serde_json::from_str(&line).unwrap()
+    };
+    // The first lines come once weir listens.
+    next().await;
+    for _ in 0..3 {
+        modern.call("up__echo", "{}").await;
+    }
+    let line = loop {
+        let line = next().await;
+        if line.get("weir_call_duration_seconds").is_some() {
+            break line;
+        }
+    };
+    assert_eq!(
+        (&line["upstream"], &line["tool"]),
+        (&"up".into(), &"up__echo".into())
+    );
+    let directive = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Namespace"], "bedrock-agentcore");
+    assert_eq!(
+        directive["Dimensions"][0],
+        serde_json::json!(["upstream", "method", "tool"])
+    );
+    for metric in directive["Metrics"].as_array().unwrap() {
+        let name = metric["Name"].as_str().unwrap();
+        assert!(line.get(name).is_some(), "{name}");
+    }
+    let times = &line["weir_call_duration_seconds"];
+    let counts = times["Counts"].as_array().unwrap().iter();
+    let total: u64 = counts.map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(times["Count"], total);
+    assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
 }
 
 #[tokio::test]

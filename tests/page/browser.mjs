@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { startEvil, TOKEN, Upstream, Weir } from "./parts.mjs";
+import { startDemo, startEvil, TOKEN, Upstream, Weir } from "./parts.mjs";
 
 const [binary, executablePath, folder, pictures] = process.argv.slice(2);
 const require = createRequire(import.meta.url);
@@ -18,6 +18,7 @@ const VIEWS = [
   "/page/calls",
   "/page/callers",
   "/page/explain?name=mail__send&caller=ann",
+  "/page/try?name=mail__send",
 ];
 
 let passed = 0;
@@ -181,27 +182,73 @@ const plan = async (context, weir, problems) => {
   await page.close();
 };
 
+const tryTool = async (context, weir, problems) => {
+  const page = await open(context, problems);
+  await page.goto(`${weir.base}/page/explain?name=wiki__find`);
+  await page.click("a:has-text('Try this tool')");
+  check("a form has the properties of the tool", (await page.locator("[name='p:words']").count()) === 1);
+  await page.click("button:has-text('Call it')");
+  const empty = await page.evaluate(() => document.querySelector("[name='p:words']").validity.valueMissing);
+  check("what is required is asked for", empty);
+  await page.fill("[name='p:words']", "<b>\u202ex");
+  await page.selectOption("[name='p:exact']", "true");
+  await page.click("button:has-text('Call it')");
+  check("the answer is shown", await has(page, "\"exact\\\":true"));
+  const found = await page.evaluate(() => ({
+    elements: document.querySelectorAll("#answer img, #answer b").length,
+    hit: window.hit,
+    text: document.querySelector("#answer").textContent,
+  }));
+  check("the answer is text", found.elements === 0 && !found.hit && found.text.includes("<img src=x"), found.text);
+  check("hidden characters of it are drawn", found.text.includes("⟦U+202E⟧"), found.text);
+  await page.goto(`${weir.base}/page/calls`);
+  check("the call is recorded as the operator's", await has(page, "operator"));
+  check("its figures are shown", await has(page, "calls in the last"));
+  await page.close();
+};
+
+/** Requests that come from elsewhere: another port of this machine, another site, another name. */
 const doors = async (browser, context, weir, evil, problems) => {
   const page = await open(context, []);
   const listed = async () => (await weir.ask("GET", "/upstreams")).upstreams[0].listed_at;
   const before = await listed();
-  await page.goto(`${evil.url}/form`);
-  const [answer] = await Promise.all([page.waitForResponse((one) => one.url().includes("/page/resync")), page.click("#go")]);
-  check("a form of another site is refused", answer.status() === 403, answer.status());
+  // A page of another port has the cookie with it, one of another site has not.
+  for (const [name, url] of [["port", evil.url], ["site", evil.far]]) {
+    for (const form of ["resync", "try", "accept", "reload"]) {
+      await page.goto(`${url}/form?${form}`);
+      const asked = page.waitForResponse((one) => one.url().includes(`/page/${form}`));
+      const [answer] = await Promise.all([asked, page.click("#go")]);
+      check(`a form of another ${name} is refused: ${form}`, answer.status() === 403, answer.status());
+    }
+    await page.goto(`${url}/frame`);
+    await page.waitForTimeout(500);
+    const framed = page.frames().find((frame) => frame !== page.mainFrame());
+    const text = (await framed?.evaluate(() => document.body?.innerText ?? "").catch(() => "")) ?? "";
+    check(`no page of another ${name} has weir's in a frame`, !/Upstreams|Admin token/.test(text), text);
+    const read = await page.evaluate(async (url) => {
+      const answer = await fetch(url, { credentials: "include" }).catch(() => null);
+      return answer ? answer.status : "blocked";
+    }, `${weir.base}/`);
+    check(`a script of another ${name} reads nothing`, read === "blocked", read);
+  }
   check("and nothing was done", (await listed()) === before);
-  await page.goto(`${evil.url}/frame`);
-  await page.waitForTimeout(500);
-  const framed = page.frames().find((frame) => frame !== page.mainFrame());
-  const text = await framed?.evaluate(() => document.body?.innerText ?? "").catch(() => "");
-  check("no site shows the page in a frame", !text?.includes("Upstreams"), text);
-  const read = await page.evaluate(async (url) => {
-    const answer = await fetch(url, { credentials: "include" }).catch(() => null);
-    return answer ? answer.status : "blocked";
-  }, `${weir.base}/`);
-  check("a script of another site reads nothing", read === "blocked", read);
+  // A name of somebody else that leads to this machine (DNS rebinding): its page would be of weir's origin.
+  const { port } = new URL(weir.base);
+  for (const view of ["/", "/page/login", "/page/stream", "/status"]) {
+    const answer = await page.goto(`http://weir.evil.example:${port}${view}`);
+    check(`under another Host nothing answers at ${view}`, [401, 403].includes(answer.status()), answer.status());
+    check(`and ${view} tells nothing`, !/wiki|mail/.test(await page.content()));
+  }
   await page.close();
-  const hosted = await fetch(`${weir.base}/`, { headers: { host: "evil.example" } }).then((one) => one.status);
-  check("another Host is refused, or cannot be sent", [403, 401].includes(hosted), hosted);
+  const [cookie] = await context.cookies();
+  for (const [what, value] of [["changed", `A${cookie.value.slice(1)}`], ["cut", cookie.value.slice(0, 20)], ["made up", "weir"]]) {
+    const forged = await browser.newContext();
+    await forged.addCookies([{ ...cookie, value: value === cookie.value ? `B${value.slice(1)}` : value }]);
+    const page = await open(forged, []);
+    await page.goto(`${weir.base}/`);
+    check(`a cookie that is ${what} opens nothing`, await has(page, "Admin token"));
+    await forged.close();
+  }
   const fresh = await browser.newContext();
   const guess = await open(fresh, []);
   await guess.goto(`${weir.base}/page/catalog`);
@@ -210,12 +257,29 @@ const doors = async (browser, context, weir, evil, problems) => {
   await guess.fill("input[name=token]", "a guess");
   await guess.click("button[type=submit]");
   check("a guess is told to be wrong", await has(guess, "This is not the admin token"));
+  for (let left = 20; left > 0 && !(await guess.content()).includes("too many wrong tokens"); left -= 1) {
+    await guess.fill("input[name=token]", `guess ${left}`);
+    await Promise.all([guess.waitForNavigation(), guess.click("button[type=submit]")]);
+  }
+  check("guessing is slow", (await guess.content()).includes("too many wrong tokens"));
   await fresh.close();
 };
 
 const picture = async (page, name) => {
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: join(pictures, `page-${name}.png`), animations: "disabled" });
+};
+
+/** The picture of README: the upstreams of the demo. */
+const drawDemo = async (browser) => {
+  const demo = await startDemo(binary);
+  const context = await browser.newContext({ viewport: { width: 1100, height: 640 } });
+  const page = await open(context, []);
+  await page.goto(demo.url);
+  check("the page of the demo is there", await has(page, " up"));
+  await picture(page, "demo");
+  await context.close();
+  demo.stop();
 };
 
 const main = async () => {
@@ -225,11 +289,15 @@ const main = async () => {
     tool("evil", HOSTILE),
     tool(`evil_${"long".repeat(200)}`, "x".repeat(10_000)),
   ]).start();
-  const wiki = await new Upstream(many).start();
+  const find = tool("find", "Finds pages.");
+  find.inputSchema.properties = { words: { type: "string" }, exact: { type: "boolean" } };
+  find.inputSchema.required = ["words"];
+  const wiki = await new Upstream([...many, find]).start();
   const upstreams = `  mail: { url: "${mail.url}", drift: hold }\n  wiki: { url: "${wiki.url}" }\n`;
   const weir = await new Weir(binary, folder).start(upstreams);
   const evil = await startEvil(weir.base);
-  const args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+  const resolver = "--host-resolver-rules=MAP *.evil.example 127.0.0.1, MAP far.example 127.0.0.1";
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", resolver];
   const browser = await chromium.launch({ executablePath, args });
   const problems = [];
   try {
@@ -251,6 +319,7 @@ const main = async () => {
     await hostile(context, weir, problems);
     await drift(context, weir, mail, problems);
     await plan(context, weir, problems);
+    await tryTool(context, weir, problems);
     const sizes = [
       ["wide", { viewport: { width: 1600, height: 1000 } }],
       ["narrow", { viewport: { width: 400, height: 800 } }],
@@ -277,6 +346,7 @@ const main = async () => {
     const old = await open(context, []);
     await old.goto(`${weir.base}/`);
     check("a cookie of an old token opens nothing", await has(old, "Admin token"));
+    if (pictures) await drawDemo(browser);
     await context.close();
   } finally {
     await browser.close();

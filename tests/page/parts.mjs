@@ -57,7 +57,7 @@ export class Upstream {
         serverInfo: { name: "double", version: "1" },
       },
       "tools/list": { tools: this.tools },
-      "tools/call": { content: [{ type: "text", text: "done" }] },
+      "tools/call": { content: [{ type: "text", text: `<img src=x onerror="window.hit=1"> ${JSON.stringify(message.params)}` }] },
       ping: {},
     };
     const result = results[message.method];
@@ -71,14 +71,30 @@ export class Upstream {
 /** A site of somebody else, with pages that try to use weir's page. */
 export const startEvil = async (base) => {
   const frame = `<!doctype html><title>evil</title><iframe src="${base}/"></iframe>`;
-  const form = `<!doctype html><title>evil</title>
-<form id="f" method="post" action="${base}/page/resync?upstream=mail"><button id="go">go</button></form>`;
+  const form = (action) => `<!doctype html><title>evil</title>
+<form id="f" method="post" action="${base}/page/${action}?upstream=mail"><input name="name" value="mail__send">
+<button id="go">go</button></form>`;
   const server = createServer((request, response) => {
     response.writeHead(200, { "content-type": "text/html" });
-    response.end(request.url === "/frame" ? frame : form);
+    response.end(request.url === "/frame" ? frame : form(request.url.split("?")[1]));
   });
   const port = await listen(server);
-  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+  // The same server under a name of another site.
+  return { url: `http://127.0.0.1:${port}`, far: `http://far.example:${port}`, close: () => server.close() };
+};
+
+/** `weir demo --keep`, with the address of its page. */
+export const startDemo = async (binary) => {
+  const process = spawn(binary, ["demo", "--keep"]);
+  let text = "";
+  process.stdout.on("data", (data) => (text += data));
+  for (let left = 300; left > 0; left -= 1) {
+    const found = text.match(/In a browser: (http\S+)/);
+    if (found) return { url: found[1], stop: () => process.kill("SIGTERM") };
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  process.kill("SIGTERM");
+  throw new Error(`the demo names no page: ${text}`);
 };
 
 /** A running weir. */
@@ -94,7 +110,7 @@ export class Weir {
     this.admin ??= await freePort();
     const text = `version: 1
 listen: { address: "127.0.0.1:${this.listen}" }
-admin: { address: "127.0.0.1:${this.admin}", token: { value: "${token}" }, page: write }
+admin: { address: "127.0.0.1:${this.admin}", token: { value: "${token}" }, page: write, try_tools: true }
 state: { dir: state }
 audit: { file: audit/weir.jsonl }
 defaults: { resync: 1h }

@@ -162,6 +162,41 @@ pub(crate) fn scales(figures: &[ScaleFigure]) {
     }
 }
 
+pub(crate) fn pages(figures: &[PageFigure]) {
+    let mut table = table(&["the page for operators", ""]);
+    for figure in figures {
+        let calls = |percent| {
+            let times = [&figure.calm, &figure.watched];
+            let [calm, watched] = times.map(|times| time(page::at(times, percent)));
+            let ratio = number(figure.ratio(percent), 2);
+            format!("{calm} / {watched} ({ratio} ×)")
+        };
+        let over = format!("{} × {}", figure.upstreams, figure.tools / figure.upstreams);
+        let first = time(figure.first_search_ms * 1e3);
+        let mut rows = vec![
+            ("upstreams × tools".to_owned(), over),
+            ("the first text that is looked for".to_owned(), first),
+        ];
+        for (name, times) in &figure.views {
+            let both = [50, 100].map(|percent| time(page::at(times, percent) * 1e3));
+            rows.push((format!("{name}: median / worst"), both.join(" / ")));
+        }
+        for percent in [50, 99] {
+            let what = format!("a call, p{percent}: without / with {} pages", page::PAGES);
+            rows.push((what, calls(percent)));
+        }
+        rows.push(("views drawn meanwhile".to_owned(), figure.drawn.to_string()));
+        for (what, measured) in rows {
+            row(&mut table, vec![what, measured]);
+        }
+    }
+    say(&format!("\n{table}"));
+    let errors = figures.iter().flat_map(|figure| &figure.errors);
+    for error in errors.take(ERRORS_SHOWN) {
+        say(&format!("  {error}"));
+    }
+}
+
 pub(crate) fn reloads(figures: &[ReloadFigure]) {
     let mut table = table(&["reloads under load", ""]);
     for figure in figures {

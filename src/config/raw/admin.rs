@@ -27,6 +27,10 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) reading: Option<AdminReading>,
     /// The page for people, at `/`: what it may do. Default: `read`.
     pub(in crate::config) page: Option<AdminPage>,
+    /// Whether operators may call tools: with `POST /try`, and on a page that may `write`. They act
+    /// with the credentials of the upstreams, under policies, rules and limits, as the caller
+    /// `operator` of the kind `local`. Default: false.
+    pub(in crate::config) try_tools: Option<bool>,
     /// The callers of `listen.auth` that are operators, besides those with the token. They log in
     /// as they do there. Default: none.
     pub(in crate::config) auth: Option<AdminRoles>,
@@ -38,7 +42,7 @@ pub(in crate::config) struct Admin {
 pub(in crate::config) struct AdminRoles {
     /// Those that may read: upstreams, catalog, metrics.
     pub(in crate::config) read: Option<Vec<OperatorRule>>,
-    /// Those that may also change something: resync, reload, accept, compare.
+    /// Those that may also change something: resync, reload, accept, compare, try.
     pub(in crate::config) write: Option<Vec<OperatorRule>>,
 }
 

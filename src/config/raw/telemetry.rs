@@ -38,6 +38,9 @@ pub(in crate::config) struct Telemetry {
     pub(in crate::config) metrics: Option<bool>,
     /// How often the metrics are sent. Default: 60s.
     pub(in crate::config) metrics_interval: Option<Duration>,
+    /// Metrics as lines on stdout, of which CloudWatch makes metrics, for where weir can send nothing.
+    /// They are written as often as metrics are sent.
+    pub(in crate::config) emf: Option<CloudWatchLines>,
     /// Additional headers of every request to the receiver: text, or a secret reference.
     pub(in crate::config) headers: Option<IndexMap<String, TextOrSecret>>,
     /// How weir authenticates to the receiver. Default: not at all, or by `headers`.
@@ -56,6 +59,15 @@ pub(in crate::config) struct Telemetry {
     pub(in crate::config) timeout: Option<Duration>,
     /// Whether what is sent is compressed. Default: `none`.
     pub(in crate::config) compression: Option<Compression>,
+}
+
+/// Metrics in CloudWatch's embedded metric format.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct CloudWatchLines {
+    /// The namespace of the metrics. AgentCore Runtime's usual role may write to `bedrock-agentcore`.
+    /// Default: `weir`.
+    pub(in crate::config) namespace: Option<String>,
 }
 
 /// How weir authenticates to the receiver.

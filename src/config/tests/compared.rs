@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 90] = [
+const KEYS: [(&str, &str, &str, Reload); 92] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -183,6 +183,7 @@ const KEYS: [(&str, &str, &str, Reload); 90] = [
     ),
     ("telemetry.metrics", "true", "false", Applied),
     ("telemetry.metrics_interval", "10s", "20s", Applied),
+    ("telemetry.emf", "{}", "{ namespace: a }", Applied),
     ("telemetry.audit", "false", "null", Applied),
     ("telemetry.headers", "{ x-a: b }", "{ x-a: c }", Applied),
     (
@@ -214,6 +215,7 @@ const KEYS: [(&str, &str, &str, Reload); 90] = [
     ("admin.mode", "'0600'", "'0660'", Refused("admin")),
     ("admin.reading", "token", "open", Refused("admin")),
     ("admin.page", "read", "write", Refused("admin")),
+    ("admin.try_tools", "false", "true", Refused("admin")),
     (
         "admin.auth",
         "{ read: [{ kind: oauth_user, subjects: [a] }] }",

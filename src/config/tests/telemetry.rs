@@ -66,6 +66,26 @@ fn an_endpoint_is_a_base_and_that_of_a_signal_is_taken_as_it_is() {
 }
 
 #[test]
+fn metrics_for_cloudwatch_need_no_endpoint() {
+    let namespace = |written: &str, variables: Variables<'_>| {
+        let telemetry = read(written, variables)?.unwrap();
+        assert!(telemetry.metrics.is_none());
+        Ok::<_, String>((telemetry.emf_namespace.clone(), telemetry.traces.is_some()))
+    };
+    let own = |name: &str| Some(name.to_owned());
+    assert_eq!(namespace("{ emf: {} }", &[]), Ok((own("weir"), false)));
+    let named = "{ emf: { namespace: bedrock-agentcore } }";
+    let expected = own("bedrock-agentcore");
+    assert_eq!(namespace(named, &[]), Ok((expected.clone(), false)));
+    assert_eq!(namespace(named, &[BASE]), Ok((expected, true)));
+    for wrong in ["''", "'a b'", "'é'"] {
+        let written = format!("{{ emf: {{ namespace: {wrong} }} }}");
+        let errors = namespace(&written, &[]).unwrap_err();
+        assert!(errors.contains("telemetry.emf.namespace"), "{errors}");
+    }
+}
+
+#[test]
 fn log_records_and_metrics_are_sent_where_they_are_asked_for() {
     let sent = |written: &str, variables: Variables<'_>| {
         let telemetry = read(written, variables).unwrap().unwrap();

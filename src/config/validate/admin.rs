@@ -60,6 +60,7 @@ pub(super) fn check_admin(
         reading,
         auth,
         page,
+        try_tools: raw.try_tools.unwrap_or_default(),
     }
 }
 

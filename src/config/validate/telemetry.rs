@@ -14,7 +14,7 @@ use super::http::check_header_value;
 use super::keys::check_duration;
 use super::secret_values::resolve_text_or_secret;
 use super::target::HttpTarget;
-use super::values::{check_url, expand_map, header_name};
+use super::values::{check_url, expand, expand_map, header_name};
 use super::{otel, tls};
 use crate::config::rules::{HeaderSettingError, Rule};
 use crate::config::{
@@ -30,6 +30,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(60);
 /// The shortest time between two times that metrics are sent.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// The namespace of metrics for CloudWatch.
+const NAMESPACE: &str = "weir";
 /// The most attributes of the resource, and headers.
 const MOST: usize = 64;
 
@@ -43,7 +45,7 @@ pub(super) fn check_telemetry(
     let raw = raw.unwrap_or_default();
     let has_endpoint = raw.endpoint.is_some() || has_own_endpoint(&raw);
     let env = otel::OtelEnv::read(check.env, !is_written);
-    if !has_endpoint && !env.has_endpoint() {
+    if !has_endpoint && !env.has_endpoint() && raw.emf.is_none() {
         if is_written && !check.source.is_excused(at, "endpoint") {
             let (key, other) = ("telemetry", "endpoint");
             check.report(at, Rule::Needs { key, other });
@@ -79,6 +81,7 @@ pub(super) fn check_telemetry(
         logs_audit: wanted.audit,
         metrics: metrics.flatten(),
         metrics_interval: check_interval(check, &raw, &env, at),
+        emf_namespace: check_namespace(check, raw.emf.as_ref(), at),
         headers,
         tls: check_tls(check, &raw, at),
         follows_parent,
@@ -125,6 +128,27 @@ impl WantedSignals {
             metrics: raw.metrics.unwrap_or(metrics),
         }
     }
+}
+
+/// Returns the namespace of metrics for CloudWatch (CloudWatch API, `PutMetricData`).
+fn check_namespace(
+    check: &mut Check<'_>,
+    raw: Option<&raw::CloudWatchLines>,
+    at: &KeyPath,
+) -> Option<String> {
+    let Some(text) = raw?.namespace.as_deref() else {
+        return Some(NAMESPACE.to_owned());
+    };
+    let at = at.key("emf").key("namespace");
+    let written = expand(check, text, &at);
+    // A variable that is not set is reported already.
+    let is_unknown = written.is_empty() && !text.is_empty();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#:".contains(c);
+    let is_legal = (1..=255).contains(&written.len()) && written.chars().all(is_allowed);
+    if !is_legal && !is_unknown {
+        check.report(&at, Rule::from(TelemetryRule::Namespace));
+    }
+    Some(written)
 }
 
 fn check_interval(

@@ -11,7 +11,6 @@ pub(super) struct PreparedAttempt {
     pub(super) outbound: OutboundRequest,
     pub(super) token: Option<Box<str>>,
     pub(super) logs: LogFilter,
-    pub(super) span: ClientSpan,
 }
 
 /// An attempt, sent.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::json::Object;
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
 use crate::protocol::message::Outcome;
 use crate::protocol::method;
 use crate::record::{Record, fail_with, is_tool_error};
@@ -57,6 +59,14 @@ impl ClientSpan {
                 let error = Object::parse(error).unwrap_or_default();
                 fail_with(&mut begun.span, &error, begun.hides_data);
             }
+        }
+    }
+
+    /// Ends it, because weir does not send what it would have to.
+    pub(super) fn refuse(&mut self, fault: &Fault, era: Era) {
+        if let Some(mut begun) = self.0.take() {
+            let code = fault.code_for(era).to_string();
+            begun.span.fail(&code, &fault.to_string());
         }
     }
 

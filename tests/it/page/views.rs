@@ -140,6 +140,68 @@ async fn calls_are_shown_to_those_who_may_see_them() {
 }
 
 #[tokio::test]
+async fn figures_of_calls_are_of_late_and_open_to_readers() {
+    let jira = Upstream::named("jira").tools(["search", "read"]);
+    let jira = jira.errors("broken", r#"{"code":-32050,"message":"no"}"#);
+    let jira = jira.start().await;
+    let weir = started(Weir::over([&jira]), "reading: open").await;
+    weir.wait_told("jira", "state", "up").await;
+    get(&weir, "/page/calls").await.has("No call has ended");
+    let modern = weir.modern();
+    for tool in [
+        "jira__search",
+        "jira__search",
+        "jira__search",
+        "jira__broken",
+    ] {
+        modern.call(tool, "{}").await;
+    }
+    let page = wait_for(&weir, "", "/page/calls", "4 calls in the last").await;
+    page.has("jira__search");
+    let told = weir.admin("/calls").await;
+    let row = &told["rows"][0];
+    assert_eq!(
+        (&row["tool"], &row["calls"]),
+        (&"jira__search".into(), &3.into())
+    );
+    assert!(row["p99_ms"].as_f64() >= row["p50_ms"].as_f64(), "{told}");
+    assert!(row["added_p50_us"].as_f64().unwrap() > 0.0, "{told}");
+    assert_eq!(told["rows"][1]["errors"], 1, "{told}");
+    assert_eq!(told["all"]["error_percent"], 25.0, "{told}");
+}
+
+#[tokio::test]
+async fn a_text_is_found_in_names_and_descriptions_of_the_catalog_in_force() {
+    let one = |name: &str, text: &str| {
+        format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{"type":"object"}}}}"#)
+    };
+    let mail = Upstream::named("mail").raw_tool(&one("send", "Sends \"MAIL\" to Köln"));
+    let mail = mail.start().await;
+    let wiki = Upstream::named("wiki").tools(["mailing"]).start().await;
+    let weir = started(Weir::over([&mail, &wiki]), "reading: open").await;
+    weir.wait_tools(["mail__send", "wiki__mailing"]).await;
+    let names = async |query: &str| {
+        let found = weir.admin(&format!("/catalog/search?q={query}")).await;
+        let rows = found["rows"].as_array().unwrap().iter();
+        let names: Vec<_> = rows
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(found["total"], names.len(), "{query}");
+        names
+    };
+    assert_eq!(names("MaiL").await, ["mail__send", "wiki__mailing"]);
+    assert_eq!(names("%22mail%22%20to%20K%C3%B6ln").await, ["mail__send"]);
+    assert_eq!(names("iling").await, ["wiki__mailing"]);
+    assert!(names("object").await.is_empty());
+    // A definition that changes is found in its new form.
+    mail.set_tools([]);
+    mail.add_raw(Kind::Tools, &one("send", "Posts a letter"));
+    weir.resync("mail").await;
+    assert!(names("k%C3%B6ln").await.is_empty());
+    assert_eq!(names("LETTER").await, ["mail__send"]);
+}
+
+#[tokio::test]
 async fn the_stream_of_a_page_names_what_changed_and_streams_are_few() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
     let weir = started(Weir::over([&jira]), "reading: open").await;
