@@ -100,7 +100,7 @@ async fn a_form_is_made_of_the_schema_and_the_answer_stays_text() {
     let form = "name=up__go&p%3Ato=%3Cimg%20src%3Dx%3E%E2%80%AE&p%3Atimes=3&p%3Afast=&arguments=%7B%22deep%22%3A%7B%7D%7D";
     let page = post(&weir, &cookie, "/page/try", form).await;
     assert_eq!(page.status, 200);
-    page.has("&lt;img src=x&gt;⟦U+202E⟧");
+    page.has("&lt;img src=x&gt;<span class=\"mark\">⟦U+202E⟧</span>");
     page.has_not("<img");
     let sent: Value = serde_json::from_str(
         up.last("tools/call")
@@ -120,7 +120,7 @@ async fn a_form_is_made_of_the_schema_and_the_answer_stays_text() {
         "name=up__go&p%3Ato=x&p%3Atimes=often",
     )
     .await;
-    page.has("`times` is no whole number");
+    page.has("`times` is no number");
     assert_eq!(up.count("tools/call"), 1);
 }
 
@@ -134,7 +134,7 @@ async fn an_operator_may_call_what_policies_permit() {
     let weir = weir
         .start_in(|home, yaml| {
             fs::write(home.join("a.cedar"), policy).unwrap();
-            let yaml = yaml.replace("reading: open }", "try_tools: true }");
+            let yaml = yaml.replace("reading: open }", "reading: open, try_tools: true }");
             fs::write(home.join("weir.yaml"), yaml).unwrap();
         })
         .await;

@@ -175,7 +175,7 @@ async fn a_text_is_found_in_names_and_descriptions_of_the_catalog_in_force() {
     let one = |name: &str, text: &str| {
         format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{"type":"object"}}}}"#)
     };
-    let mail = Upstream::named("mail").raw_tool(&one("send", "Sends \"MAIL\" to Köln"));
+    let mail = Upstream::named("mail").raw_tool(&one("send", r#"Sends \"MAIL\" to Köln"#));
     let mail = mail.start().await;
     let wiki = Upstream::named("wiki").tools(["mailing"]).start().await;
     let weir = started(Weir::over([&mail, &wiki]), "reading: open").await;
