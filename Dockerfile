@@ -13,12 +13,16 @@ ARG DEBIAN=debian:12.12-slim
 FROM ${RUST} AS build
 # `dist` is what releases are built with: --build-arg PROFILE=dist
 ARG PROFILE=release
+# What `weir --version` says of the commit and its date; .git is no part of the context. For a release:
+# --build-arg COMMIT="$(git rev-parse HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"
+ARG COMMIT
+ARG SOURCE_DATE_EPOCH
 WORKDIR /src
 COPY . .
 # Dependencies are downloaded and compiled once and kept in the caches. A cache is no part of the image: hence the copy.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --profile "$PROFILE" --locked --bin weir && \
+    WEIR_COMMIT="$COMMIT" cargo build --profile "$PROFILE" --locked --bin weir && \
     cp "target/$PROFILE/weir" /usr/local/bin/weir
 
 # The same Debian as the build stage, for the same glibc. Stdio upstreams run inside this container: those that need

@@ -28,9 +28,11 @@ mod wait;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::build_info;
+
 /// Joins many MCP servers into one tool catalog.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, about, max_term_width = 100)]
+#[command(name = "weir", version, long_version = build_info::LONG, about, max_term_width = 100)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! Weir joins many MCP servers into one tool catalog.
 //!
-//! Layers only look down: [`document`], [`json`], [`latest`], [`lookups`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
+//! Layers only look down: [`build_info`], [`document`], [`json`], [`latest`], [`lookups`], [`name`], [`pem`], [`printable`], [`recent`], [`secret`], [`seal`], [`sigv4`] (words) → [`files`] → [`protocol`], [`config`],
 //! [`catalog`] (decisions, no IO) → [`guard`], [`telemetry`] → [`metrics`], [`durable`], [`processes`] → [`audit`], `record` → [`limits`] → [`tls`], [`credentials`], [`authentication`], [`exporter`], [`upstream`], [`hooks`], [`connector`] (outward) → [`live`] (moving
 //! state) → [`relay`], [`front`], [`admin`], [`connections`] (inward) → [`page`] → [`server`] → [`import`] → [`cli`].
 
@@ -11,6 +11,7 @@ pub mod allowance;
 pub mod audit;
 pub mod authentication;
 pub mod bridge;
+pub mod build_info;
 pub mod caller;
 pub mod catalog;
 pub mod classes;

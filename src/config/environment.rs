@@ -238,12 +238,4 @@ mod tests {
         assert_eq!(named.decide("Y_TOKEN", "x"), EnvDecision::Inherit);
         assert_eq!(list(&["!*"]).decide("PATH", "/bin"), EnvDecision::Omit);
     }
-
-    #[test]
-    fn the_docs_name_every_usual_entry() {
-        let page = include_str!("../../docs/src/configuration.md");
-        for entry in InheritEnv::usual() {
-            assert!(page.contains(&format!("`{entry}`")), "{entry}");
-        }
-    }
 }

@@ -53,8 +53,8 @@ macro_rules! families {
 }
 
 families! {
-    BUILD = "weir_build_info" Gauge ["version"]
-        "1, with the version of weir.";
+    BUILD = "weir_build_info" Gauge ["version", "commit", "date", "profile", "target", "rustc"]
+        "1, with what weir --version says: version, commit, date of the source, profile of cargo, target, and compiler; unknown where the build did not know it.";
     CALLS = "weir_calls_total" Counter ["upstream", "method", "tool", "outcome"]
         "Finished requests to an upstream. ok: a result; error: an error of the upstream; failed: no usable answer; cancelled: the caller cancelled it or left. tool is the exposed name of the tool, and empty for other methods.";
     CALL_SECONDS = "weir_call_duration_seconds" Histogram ["upstream", "method", "tool"]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::build_info;
 use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
 use crate::metrics::names::{self, MetricFamily};
@@ -133,7 +134,7 @@ impl Metrics {
 
     fn write(&self, out: &mut MetricsWriter, observed: &Observed) {
         out.family(&names::BUILD, |values| {
-            values.write(&[env!("CARGO_PKG_VERSION")], 1);
+            values.write(&build_info::LABELS, 1);
         });
         self.write_calls(out);
         self.callers.write(out);

@@ -123,6 +123,14 @@ fn every_default_that_is_documented_is_true() {
 }
 
 #[test]
+fn every_variable_that_children_inherit_is_named() {
+    let page = fs::read_to_string(root().join("docs/src/configuration.md")).unwrap();
+    for entry in weir::config::InheritEnv::usual() {
+        assert!(page.contains(&format!("`{entry}`")), "{entry}");
+    }
+}
+
+#[test]
 fn the_metrics_page_has_every_metric() {
     assert_generated("metrics.md", &metrics::page());
 }

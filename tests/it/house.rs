@@ -15,6 +15,7 @@ mod syntax;
 const LAYERS: &[&[&str]] = &[
     &[
         "allowance",
+        "build_info",
         "classes",
         "document",
         "json",
