@@ -7,7 +7,8 @@
     python deploy.py destroy            # removes what this script has made, and nothing else
 
 deploy_config.json is that of AWS's sample (sample-mcp-proxy-agentcore-runtime), unchanged; an option of the
-same name wins over it. With --weir FILE, a config of weir takes the place of the sample's one gateway.
+same name wins over it. With --weir FILE, a config of weir takes the place of the sample's one gateway; weir itself,
+on the PATH or as WEIR=PATH, then says which rights the role needs (weir policy-document).
 
 Every step may be repeated: after a failure, run the same command again.
 
@@ -213,17 +214,44 @@ def find_engine() -> str | None:
     return next((name for name in ENGINES if shutil.which(name)), None)
 
 
+def find_weir() -> str | None:
+    return os.environ.get("WEIR") or shutil.which("weir")
+
+
+def ask_weir(weir: str, plan: Plan, *arguments: str) -> tuple[str, str]:
+    """What a command of weir says of the config: standard output, and the rest."""
+    with tempfile.TemporaryDirectory(prefix="weir-check-") as folder:
+        write_files(Path(folder), documents.image_files(plan))
+        command = [weir, *arguments, "-c", "weir.yaml"]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=clean_environment())
+        except OSError as error:
+            raise Wrong(f"{weir}: {error.strerror}") from error
+    if done.returncode == 2:
+        raise Wrong(f"weir refuses the config:\n{done.stderr.strip()}\n{done.stdout.strip()}")
+    return done.stdout, done.stderr
+
+
 def check_weir(plan: Plan) -> None:
     """Has weir itself look at the config, if it is here."""
-    weir = os.environ.get("WEIR") or shutil.which("weir")
+    weir = find_weir()
     if weir is None:
         say("weir is not on the PATH: its config is not checked here, but when it starts")
         return
-    with tempfile.TemporaryDirectory(prefix="weir-check-") as folder:
-        write_files(Path(folder), documents.image_files(plan))
-        done = subprocess.run([weir, "check", "-c", "weir.yaml"], cwd=folder, capture_output=True, text=True, env=clean_environment())
-    if done.returncode == 2:
-        raise Wrong(f"weir refuses the config:\n{done.stderr.strip()}\n{done.stdout.strip()}")
+    ask_weir(weir, plan, "check")
+
+
+def rights_of_config(plan: Plan) -> list[dict[str, Any]]:
+    """The statements that `weir policy-document` prints for a config of weir's own."""
+    weir = find_weir()
+    if weir is None:
+        raise Wrong("--weir: weir itself says which rights its config needs; put it on the PATH, or its path into WEIR")
+    printed, said = ask_weir(weir, plan, "policy-document", "--account", plan.account, "--region", plan.region)
+    plan.notes += [line.removeprefix("! ") for line in said.splitlines() if line.strip()]
+    try:
+        return json.loads(printed)["Statement"]
+    except (ValueError, KeyError) as error:
+        raise Wrong(f"{weir}: policy-document says nothing that this script knows; it needs weir 0.1 or later\n{said.strip()}") from error
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
@@ -573,6 +601,8 @@ def main(argv: list[str]) -> int:
     if args.command == "check":
         check(plan, aws, find_runtime(plan, aws))
         return 0
+    if args.weir:
+        plan.used = rights_of_config(plan)
     documents.role_policy(plan, image)  # for its notes
     for note in dict.fromkeys(plan.notes):
         say(f"note: {note}")

@@ -60,6 +60,8 @@ class Plan:
     secret: str | None = None
     # More members of CreateAgentRuntime.
     more: dict[str, Any] = field(default_factory=dict)
+    # The statements of the role that this config needs, as weir says them; None for the sample's config.
+    used: list[dict[str, Any]] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -250,93 +252,27 @@ def platform_statements(plan: Plan, image: str) -> list[dict[str, Any]]:
     return statements
 
 
-class Rights:
-    """What a config uses, by kind: the resources of each statement."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-
-    def add(self, sid: str, actions: list[str], *resources: str) -> None:
-        self.found.setdefault((sid, tuple(actions)), []).extend(resources)
-
-    def upstream(self, name: str, upstream: dict[str, Any]) -> None:
-        auth = upstream.get("auth") or {}
-        kind = auth.get("type")
-        connector = upstream.get("connector")
-        host = GATEWAY_HOST.match(urlsplit(str(upstream.get("url", ""))).hostname or "")
-        is_gateway = connector == "agentcore_gateway" or "gateway" in upstream or host is not None
-        is_runtime = connector == "agentcore_runtime" or "runtime" in upstream
-        signs = kind == "sigv4" or (kind is None and (is_gateway or is_runtime))
-        role = auth.get("assume_role") or {}
-        if role := role.get("arn") if isinstance(role, dict) else role:
-            # What that role may do is written at that role.
-            self.add("AssumeRoles", ["sts:AssumeRole"], role)
-            signs = False
-        gateway = self.gateway(name, upstream, host) if is_gateway else ""
-        if signs and is_gateway:
-            self.add("InvokeGateways", ["bedrock-agentcore:InvokeGateway"], gateway)
-        if is_gateway and (upstream.get("gateway") or {}).get("synchronize") and not role:
-            actions = ["SynchronizeGatewayTargets", "GetGatewayTarget", "ListGatewayTargets"]
-            self.add("SynchronizeGateways", [f"bedrock-agentcore:{action}" for action in actions], gateway)
-        if signs and is_runtime:
-            runtime = self.runtime(upstream.get("runtime") or {})
-            self.add("InvokeRuntimes", ["bedrock-agentcore:InvokeAgentRuntime"], runtime, f"{runtime}/runtime-endpoint/*")
-        for written in (auth, upstream.get("listing_auth") or {}):
-            if written.get("type") == "agentcore_identity":
-                self.identity(written)
-
-    def gateway(self, name: str, upstream: dict[str, Any], host: re.Match[str] | None) -> str:
-        written = upstream.get("gateway") or {}
-        region = written.get("region") or (host[2] if host else None)
-        identifier = written.get("id") or (host[1] if host else None) or self.plan.settings["gateway_api_id"]
+def sample_rights(plan: Plan) -> list[dict[str, Any]]:
+    """What the sample's config uses. Of any other one, `weir policy-document` says it."""
+    upstream = plan.config["upstreams"]["gateway"]
+    statements = []
+    if upstream["auth"]["type"] == "sigv4":
+        host = GATEWAY_HOST.match(urlsplit(str(upstream["url"])).hostname or "")
+        identifier = host[1] if host else plan.settings["gateway_api_id"]
         if identifier is None:
-            self.plan.notes.append(f"upstreams.{name}: its URL does not say which gateway it is; the role may call every gateway of the account")
-        return self.plan.arn("bedrock-agentcore", f"gateway/{identifier or '*'}", region)
-
-    def runtime(self, written: dict[str, Any]) -> str:
-        if arn := written.get("arn"):
-            return arn
-        agent = written.get("agent_id") or "*"
-        return self.plan.arn("bedrock-agentcore", f"runtime/{agent}", written.get("region"), written.get("account_id"))
-
-    def identity(self, auth: dict[str, Any]) -> None:
-        """Resources as the IAM reference of AgentCore names them: the token, the directory and the vault."""
-        region, workload, provider = auth.get("region"), auth.get("workload", "*"), auth.get("provider", "*")
-        directory = self.plan.arn("bedrock-agentcore", "workload-identity-directory/default", region)
-        identity = f"{directory}/workload-identity/{workload}"
-        token = "ForJWT" if auth.get("subject") == "caller" else ""
-        self.add("WorkloadTokens", [f"bedrock-agentcore:GetWorkloadAccessToken{token}"], directory, identity)
-        vault = self.plan.arn("bedrock-agentcore", "token-vault/default", region)
-        if "api_key" in auth:
-            keys = f"{vault}/apikeycredentialprovider/{provider}"
-            self.add("ApiKeys", ["bedrock-agentcore:GetResourceApiKey"], directory, identity, vault, keys)
-        else:
-            clients = f"{vault}/oauth2credentialprovider/{provider}"
-            self.add("OAuthTokens", ["bedrock-agentcore:GetResourceOauth2Token"], directory, identity, vault, clients)
-        kept = self.plan.arn("secretsmanager", f"secret:bedrock-agentcore-identity!default/*/{provider}-*", region)
-        self.add("ProviderSecrets", ["secretsmanager:GetSecretValue"], kept)
-
-    def secrets(self) -> None:
-        for path, value in walk(self.plan.config):
-            if path[-1:] != ("aws_secret",):
-                continue
-            written = value if isinstance(value, dict) else {"id": value}
-            if "profile" in written:
-                continue
-            identifier = str(written["id"])
-            # Secrets Manager puts a hyphen and six characters behind a name.
-            arn = identifier if identifier.startswith("arn:") else self.plan.arn("secretsmanager", f"secret:{identifier}-??????", written.get("region"))
-            self.add("Secrets", ["secretsmanager:GetSecretValue"], arn)
+            plan.notes.append("gateway_endpoint: it does not say which gateway it is; without gateway_api_id the role may call every gateway of the account")
+        gateway = plan.arn("bedrock-agentcore", f"gateway/{identifier or '*'}", upstream["auth"]["region"])
+        statements.append(allow("InvokeGateways", ["bedrock-agentcore:InvokeGateway"], [gateway]))
+    if plan.secret:
+        # Secrets Manager puts a hyphen and six characters behind a name.
+        secret = plan.arn("secretsmanager", f"secret:{plan.secret}-??????")
+        statements.append(allow("Secrets", ["secretsmanager:GetSecretValue"], [secret]))
+    return statements
 
 
 def role_policy(plan: Plan, image: str) -> dict[str, Any]:
     """Least privilege: what the platform needs, and what this config uses."""
-    rights = Rights(plan)
-    for name, upstream in upstreams(plan.config):
-        rights.upstream(name, upstream)
-    rights.secrets()
-    used = [allow(sid, list(actions), resources) for (sid, actions), resources in rights.found.items()]
+    used = sample_rights(plan) if plan.used is None else plan.used
     return {"Version": "2012-10-17", "Statement": platform_statements(plan, image) + used}
 
 

@@ -73,7 +73,12 @@ class Cases:
         engine.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S {HERE / 'engine.py'} \"$@\"\n")
         engine.chmod(0o755)
         self.log = folder / "engine.jsonl"
+        # What weir is told is written down too, to look for the secret there.
+        seen = engine.parent / "seen-weir"
+        seen.write_text(f"#!/bin/sh\n{{ printf '%s\\n' \"$@\"; env; }} >> {folder / 'weir-calls.txt'}\nexec {os.environ['WEIR']} \"$@\"\n")
+        seen.chmod(0o755)
         os.environ |= {
+            "WEIR": str(seen),
             "AWS_ENDPOINT_URL": self.front.start(), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_MAX_ATTEMPTS": "1", "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
             "ENGINE_LOG": str(self.log), "ENGINE_ECR": self.moto, "PATH": f"{engine.parent}:{os.environ['PATH']}",
@@ -218,7 +223,14 @@ def check_update(cases: Cases, first: dict[str, Any]) -> None:
 def check_failures(cases: Cases) -> None:
     """A failure at every request that changes something, before and after it is done, and of the engine."""
     # The config is the same every time: once that weir has looked at it is enough.
-    os.environ.pop("WEIR", None)
+    weir = os.environ.pop("WEIR")
+    try:
+        check_points(cases)
+    finally:
+        os.environ["WEIR"] = weir
+
+
+def check_points(cases: Cases) -> None:
     cases.reset()
     cases.run(JWT)
     wanted, points = cases.state(), len(cases.front.changing())
@@ -316,14 +328,21 @@ def check_wrong(cases: Cases) -> None:
     cases.check("and nothing was done", not changes, changes)
 
 
+def rights(config: dict[str, Any]) -> tuple[dict[str, Any], documents.Plan]:
+    """What the role of a config of weir's own may do, by statement, and what is said of it."""
+    plan = documents.Plan(documents.DEFAULTS | SAMPLE, ACCOUNT, config, {})
+    plan.used = deploy.rights_of_config(plan)
+    image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/weir/x:1"
+    platform = {s["Sid"] for s in documents.platform_statements(plan, image)}
+    statements = documents.role_policy(plan, image)["Statement"]
+    sids = [s["Sid"] for s in statements]
+    assert len(set(sids)) == len(sids), sids
+    return {s["Sid"]: (s["Action"], s["Resource"]) for s in statements if s["Sid"] not in platform}, plan
+
+
 def check_policy(cases: Cases) -> None:
     """Least privilege: exactly what a config uses."""
-    example = deploy.load_config(HERE.parents[1] / "config" / "examples" / "agentcore.yaml")
-    plan = documents.Plan(documents.DEFAULTS | SAMPLE, ACCOUNT, example, {})
-    statements = documents.role_policy(plan, f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/weir/x:1")["Statement"]
-    by_sid = {s["Sid"]: (s["Action"], s["Resource"]) for s in statements}
-    platform = {s["Sid"] for s in documents.platform_statements(plan, f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/weir/x:1")}
-    own = {sid: right for sid, right in by_sid.items() if sid not in platform}
+    own, plan = rights(deploy.load_config(HERE.parents[1] / "config" / "examples" / "agentcore.yaml"))
     here = f"arn:aws:bedrock-agentcore:eu-west-1:{ACCOUNT}"
     directory, vault = f"{here}:workload-identity-directory/default", f"{here}:token-vault/default"
     expected = {
@@ -337,20 +356,37 @@ def check_policy(cases: Cases) -> None:
     }  # fmt: skip
     for sid in sorted(set(own) | set(expected)):
         cases.check(f"the role of config/examples/agentcore.yaml: {sid}", own.get(sid) == expected.get(sid), own.get(sid))
-    wide = {s["Sid"] for s in statements if "*" in s["Resource"]}
+    wide = {s["Sid"] for s in documents.role_policy(plan, f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/weir/x:1")["Statement"] if "*" in s["Resource"]}
     cases.check("only what has no resource is for all", wide == {"Traces", "Metrics", "ImageToken"}, wide)
-    sync = {"listen": {}, "upstreams": {"a": {"url": GATEWAY, "gateway": {"synchronize": True}}}}
-    plan = documents.Plan(documents.DEFAULTS | SAMPLE, ACCOUNT, sync, {})
-    right = [s for s in documents.role_policy(plan, "x")["Statement"] if s["Sid"] == "SynchronizeGateways"]
-    cases.check("synchronize", right and right[0]["Resource"] == [GATEWAY_ARN] and len(right[0]["Action"]) == 3, right)
-    custom = {"upstreams": {"a": {"connector": "agentcore_gateway", "url": "https://tools.example.com/mcp"}}}
-    plan = documents.Plan(documents.DEFAULTS | SAMPLE, ACCOUNT, custom, {})
-    documents.role_policy(plan, "x")
+    own, _ = rights({"version": 1, "upstreams": {"a": {"url": GATEWAY, "gateway": {"synchronize": True}}}})
+    right = own.get("SynchronizeGateways", ([], []))
+    cases.check("synchronize", right[1] == [GATEWAY_ARN] and len(right[0]) == 3, right)
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:compliance"
+    own, _ = rights({"version": 1, "hooks": {"c": {"lambda": {"arn": function}}}, "telemetry": {"traces_endpoint": "https://xray.us-east-1.amazonaws.com/v1/traces", "auth": {"type": "sigv4"}}})
+    cases.check("hooks and telemetry, and nothing else", own == {"InvokeFunctions": (["lambda:InvokeFunction"], [function]), "SendTraces": (["xray:PutTraceSegments"], ["*"])}, own)
+    _, plan = rights({"version": 1, "upstreams": {"a": {"connector": "agentcore_gateway", "url": "https://tools.example.com/mcp"}}})
     cases.check("a gateway that its URL does not name is said", any("every gateway" in note for note in plan.notes), plan.notes)
+    for name, sample in (("iam", SAMPLE), ("jwt", JWT)):
+        settings = documents.DEFAULTS | sample
+        plan = documents.Plan(settings, ACCOUNT, documents.sample_config(settings), {}, documents.secret_id(settings) if name == "jwt" else None)
+        said = deploy.rights_of_config(plan)
+        cases.check(f"weir says the same of the sample's config, {name}", documents.sample_rights(plan) == said, (documents.sample_rights(plan), said))
 
 
 def check_own_config(cases: Cases) -> None:
     """A config of weir, with files beside it, callers that a platform names, and more of the runtime."""
+    check_own_deployment(cases)
+    weir, path = os.environ.pop("WEIR"), os.environ["PATH"]
+    os.environ["PATH"] = str(cases.folder / "bin")
+    code, text = cases.run(SAMPLE, "--weir", str(cases.folder / "own" / "weir.json"))
+    cases.check("without weir nobody knows what its config needs, and that is said", code == 1 and "error: --weir: weir itself says which rights" in text, text)
+    os.environ["WEIR"] = "/nonexistent/weir"
+    code, text = cases.run(SAMPLE, "--weir", str(cases.folder / "own" / "weir.json"))
+    cases.check("a WEIR that is not there is said in a line", code == 1 and "error: /nonexistent/weir: No such file" in text, text)
+    os.environ |= {"WEIR": weir, "PATH": path}
+
+
+def check_own_deployment(cases: Cases) -> None:
     cases.reset()
     folder = cases.folder / "own"
     (folder / "policies").mkdir(parents=True)
@@ -360,7 +396,7 @@ def check_own_config(cases: Cases) -> None:
     platform = {"subject_header": "X-Amzn-Bedrock-AgentCore-Runtime-Custom-User", "from": ["127.0.0.0/8"]}
     config = {"version": 1, "listen": {"address": "0.0.0.0:8000", "auth": {"platform": platform}}, "policy": {"files": ["policies/*.cedar"]}}
     (folder / "weir.json").write_text(json.dumps(config))
-    (folder / "upstreams.d" / "corp.yaml").write_text(f"upstreams: {{ corp: {{ url: '{GATEWAY}' }} }}\n")
+    (folder / "upstreams.d" / "corp.yaml").write_text(f"upstreams: {{ corp: {{ connector: agentcore_gateway, url: '{GATEWAY}' }} }}\n")
     (folder / "runtime.json").write_text(json.dumps({"lifecycleConfiguration": {"maxLifetime": 3600}}))
     mask = os.umask(0o077)
     code, text = cases.run(SAMPLE | {"gateway_endpoint": None}, "--weir", str(folder / "weir.json"), "--runtime", str(folder / "runtime.json"))
@@ -383,6 +419,8 @@ def check_secret(cases: Cases, everything: list[bytes]) -> None:
     cases.check("the planted secret was never printed", not printed, printed[:1])
     bytes_of = SECRET.encode()
     cases.check("nor sent anywhere but to Secrets Manager", not any(bytes_of in body for body in everything), "")
+    told = (cases.folder / "weir-calls.txt").read_text()
+    cases.check("weir was asked for the rights, and to check", "\npolicy-document\n" in told and told.startswith("check\n"), told[:200])
     files = [path for path in cases.folder.rglob("*") if path.is_file() and bytes_of in path.read_bytes()]
     # One that a test has put beside a config, to see that it stays there.
     cases.check("nor written to a file, or given to the engine", [path.name for path in files] == ["secret.pem"], files)

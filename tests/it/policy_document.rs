@@ -90,6 +90,79 @@ upstreams:
 }
 
 #[tokio::test]
+async fn what_is_sent_to_cloudwatch_needs_rights() {
+    let yaml = r#"
+version: 1
+telemetry:
+  traces_endpoint: https://xray.eu-west-1.amazonaws.com/v1/traces
+  logs_endpoint: https://logs.eu-central-1.amazonaws.com/v1/logs
+  metrics_endpoint: https://monitoring.eu-west-1.amazonaws.com/v1/metrics
+  auth: { type: sigv4 }
+  headers: { x-aws-log-group: /weir/edge, x-aws-log-stream: main }
+upstreams: { a: { url: "http://127.0.0.1:9/mcp" } }
+"#;
+    let (code, document, err) = print(yaml, &PLACE).await;
+    assert_eq!(code, Some(0), "{err}");
+    let all = json!(["*"]);
+    let traces = (json!(["xray:PutTraceSegments"]), all.clone());
+    assert_eq!(statement(&document, "SendTraces"), traces);
+    let metrics = (json!(["cloudwatch:PutMetricData"]), all);
+    assert_eq!(statement(&document, "SendMetrics"), metrics);
+    let stream = "arn:aws:logs:eu-central-1:123456789012:log-group:/weir/edge:log-stream:main";
+    let logs = (json!(["logs:PutLogEvents"]), json!([stream]));
+    assert_eq!(statement(&document, "SendLogs"), logs);
+    assert_eq!(document["Statement"].as_array().unwrap().len(), 3);
+    // With a role, its rights are at the role. Names that are secrets are not repeated.
+    let role = yaml.replace(
+        "sigv4 }",
+        "sigv4, assume_role: \"arn:aws:iam::111111111111:role/otlp\" }",
+    );
+    let (_, document, _) = print(&role, &PLACE).await;
+    assert_eq!(
+        statement(&document, "AssumeRoles").1,
+        json!(["arn:aws:iam::111111111111:role/otlp"])
+    );
+    assert_eq!(document["Statement"].as_array().unwrap().len(), 1);
+    let secret = yaml.replace("/weir/edge", "{ aws_secret: group }");
+    let (_, document, _) = print(&secret, &PLACE).await;
+    let any = "arn:aws:logs:eu-central-1:123456789012:log-group:*:log-stream:main";
+    assert_eq!(statement(&document, "SendLogs").1, json!([any]));
+    let elsewhere = yaml.replace(
+        "https://xray.eu-west-1.amazonaws.com",
+        "https://otlp.example.com",
+    );
+    let elsewhere = elsewhere.replace(
+        "sigv4 }",
+        "sigv4, service: execute-api, region: eu-west-1 }",
+    );
+    let (code, _, err) = print(&elsewhere, &PLACE).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.contains("`telemetry` signs requests to otlp.example.com"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_tokens_is_synchronized_with_the_credentials_of_the_machine() {
+    let yaml = r#"
+version: 1
+upstreams:
+  corp:
+    gateway: { id: gw-ab12cdef34, region: eu-central-1, synchronize: true }
+    auth: { type: bearer, token: { env: CORP_TOKEN } }
+"#;
+    let (code, document, err) = print(yaml, &PLACE).await;
+    assert_eq!(code, Some(0), "{err}");
+    let gateway = "arn:aws:bedrock-agentcore:eu-central-1:123456789012:gateway/gw-ab12cdef34";
+    assert_eq!(
+        statement(&document, "SynchronizeGateways").1,
+        json!([gateway])
+    );
+    assert_eq!(document["Statement"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_config_without_aws_needs_nothing() {
     let (code, document, err) = print(
         "version: 1\nupstreams: { a: { url: 'http://127.0.0.1:9/mcp' } }\n",

@@ -1,5 +1,6 @@
 # weir on Amazon Bedrock AgentCore Runtime: the role and the runtime. The image, with weir's config in it at
-# /etc/weir/weir.yaml, is in ECR already. `deploy.py --dry-run` prints what a config needs.
+# /etc/weir/weir.yaml, is in ECR already. `weir policy-document -c FILE` prints what a config needs: policy_json
+# takes it as it is.
 
 terraform {
   required_version = ">= 1.5"
@@ -53,6 +54,8 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "weir" {
+  source_policy_documents = compact([var.policy_json])
+
   statement {
     sid       = "LogGroup"
     actions   = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]

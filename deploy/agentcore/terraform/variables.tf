@@ -19,6 +19,12 @@ variable "image_repository_arn" {
   type        = string
 }
 
+variable "policy_json" {
+  description = "What `weir policy-document -c FILE --account ID --region REGION` prints, in place of the lists of ARNs."
+  type        = string
+  default     = ""
+}
+
 variable "gateway_arns" {
   description = "Gateways that the config calls with SigV4."
   type        = list(string)

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{
     AgentcoreIdentity, Auth, AwsCredentials, AwsSecret, AwsSource, Config, Connector, Endpoint,
-    Gateway, Hook, HookTarget, HttpEndpoint, IdentityKind, IdentitySubject, Upstream,
+    Gateway, Hook, HookTarget, HttpEndpoint, IdentityKind, IdentitySubject, SecretRef, Telemetry,
+    Upstream,
 };
 
 /// The account and the region of what is named without them.
@@ -51,6 +52,9 @@ impl<'c> Rights<'c> {
         }
         for secret in &config.aws_secrets {
             rights.add_secret(secret);
+        }
+        if let Some(telemetry) = &config.telemetry {
+            rights.add_telemetry(telemetry);
         }
         if place.account == "*" && !rights.found.is_empty() {
             let note = "without --account, the rights are for what has these names in any account";
@@ -113,6 +117,9 @@ impl<'c> Rights<'c> {
         let Endpoint::Http(endpoint) = &upstream.endpoint else {
             return;
         };
+        if let Some(gateway) = &endpoint.gateway {
+            self.add_synchronization(upstream, gateway);
+        }
         if !signs {
             return;
         }
@@ -149,22 +156,43 @@ impl<'c> Rights<'c> {
             ));
             "*"
         });
+        let arn = self.gateway_arn(gateway, id);
+        let actions = ["bedrock-agentcore:InvokeGateway"];
+        self.add("InvokeGateways", &actions, [arn]);
+    }
+
+    fn gateway_arn(&self, gateway: &Gateway, id: &str) -> String {
+        let gateway_id = format!("gateway/{id}");
         let region = gateway.region.as_deref();
-        let place = self.place;
-        let arn = place.arn("bedrock-agentcore", region, &format!("gateway/{id}"));
-        if gateway.synchronize {
+        self.place.arn("bedrock-agentcore", region, &gateway_id)
+    }
+
+    /// Adds the rights to synchronize a gateway's targets. Requests about that are signed whatever calls
+    /// carry: with the credentials that sign calls, or else with those of the machine.
+    fn add_synchronization(&mut self, upstream: &Upstream, gateway: &Gateway) {
+        let Some(id) = gateway.id.as_deref().filter(|_| gateway.synchronize) else {
+            return;
+        };
+        let is_own = match &upstream.auth {
+            Auth::Sigv4(sigv4) => self.is_own(&sigv4.credentials),
+            Auth::AgentcoreIdentity(identity) => self.is_own(&identity.credentials),
+            Auth::None
+            | Auth::Bearer(_)
+            | Auth::Header { .. }
+            | Auth::Basic { .. }
+            | Auth::ClientCredentials(_)
+            | Auth::AuthorizationCode(_)
+            | Auth::TokenExchange(_) => true,
+        };
+        if is_own {
             let actions = [
                 "bedrock-agentcore:GetGatewayTarget",
                 "bedrock-agentcore:ListGatewayTargets",
                 "bedrock-agentcore:SynchronizeGatewayTargets",
             ];
-            self.add("SynchronizeGateways", &actions, [arn.clone()]);
+            let arn = self.gateway_arn(gateway, id);
+            self.add("SynchronizeGateways", &actions, [arn]);
         }
-        self.add(
-            "InvokeGateways",
-            &["bedrock-agentcore:InvokeGateway"],
-            [arn],
-        );
     }
 
     /// Adds the right to call a runtime, whose ARN or id is in the path of its URL:
@@ -251,5 +279,45 @@ impl<'c> Rights<'c> {
             }
         };
         self.add("Secrets", &["secretsmanager:GetSecretValue"], [arn]);
+    }
+
+    /// Adds the rights to send spans, log records and metrics to the OTLP endpoints of CloudWatch (Amazon
+    /// CloudWatch User Guide, "OTLP Endpoints"). Those of X-Ray and of metrics know no resources.
+    fn add_telemetry(&mut self, telemetry: &Telemetry) {
+        let all = [&telemetry.traces, &telemetry.logs, &telemetry.metrics];
+        for endpoint in all.into_iter().flatten() {
+            let Some(sigv4) = &endpoint.sigv4 else {
+                continue;
+            };
+            if !self.is_own(&sigv4.credentials) {
+                continue;
+            }
+            let any = "*".to_owned();
+            match sigv4.service.as_str() {
+                "xray" => self.add("SendTraces", &["xray:PutTraceSegments"], [any]),
+                "monitoring" => self.add("SendMetrics", &["cloudwatch:PutMetricData"], [any]),
+                "logs" => {
+                    let [group, stream] = ["x-aws-log-group", "x-aws-log-stream"]
+                        .map(|name| written_header(telemetry, name).unwrap_or("*"));
+                    let stream = format!("log-group:{group}:log-stream:{stream}");
+                    let arn = self.place.arn("logs", sigv4.region.as_deref(), &stream);
+                    self.add("SendLogs", &["logs:PutLogEvents"], [arn]);
+                }
+                _ => self.notes.push(format!(
+                    "`telemetry` signs requests to {}, of which weir does not know what right they need: it is not in the policy",
+                    endpoint.url.host_str().unwrap_or_default()
+                )),
+            }
+        }
+    }
+}
+
+/// Returns the value of a header that is a name of a log group or stream, where the config has it.
+fn written_header<'t>(telemetry: &'t Telemetry, name: &str) -> Option<&'t str> {
+    let mut headers = telemetry.headers.iter();
+    let (_, value) = headers.find(|(other, _)| other == name)?;
+    match value {
+        SecretRef::Fixed(text) => Some(text.expose()),
+        SecretRef::File { .. } | SecretRef::Aws(_) => None,
     }
 }
