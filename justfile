@@ -75,6 +75,18 @@ oauth *arguments: build
 deploy *arguments: build
     tests/deploy/run --weir {{weir}} {{arguments}}
 
+# The image of the Dockerfile, built and run without Docker
+image *arguments: build
+    tests/image/run --weir {{weir}} {{arguments}}
+
+# Whether a tag could be released: `just release-check v0.1.0`
+release-check tag:
+    deploy/release check {{tag}}
+
+# The files of a release, as far as this machine can make them, in target/release-files
+release:
+    deploy/release all
+
 # Write what is generated: the schema, and the reference pages of the book
 generate:
     cargo run --locked -- schema > config/weir.schema.json.new
