@@ -101,6 +101,8 @@ fn every_default_that_is_documented_is_true() {
     let nothing = parsed("version", "1");
     let sections = ["policy", "audit", "telemetry"];
     let [no_policy, no_audit, no_telemetry] = sections.map(|section| parsed(section, "{ }"));
+    // Lines on stdout are written as soon as their key is there.
+    let lines = parsed("telemetry.emf", "{ }");
     // A login has a `type`, which says what else it has.
     let is_whole = |(path, _): &(String, String)| !path.starts_with("telemetry.auth.");
     for (path, default) in defaults.into_iter().filter(is_whole) {
@@ -115,6 +117,7 @@ fn every_default_that_is_documented_is_true() {
         let expected = match path.split('.').next() {
             Some("policy") => &no_policy,
             Some("audit") => &no_audit,
+            Some("telemetry") if path.starts_with("telemetry.emf.") => &lines,
             Some("telemetry") => &no_telemetry,
             _ => &nothing,
         };
