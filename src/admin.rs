@@ -17,6 +17,7 @@ mod records;
 mod reloads;
 mod response;
 pub mod search;
+mod sender;
 mod state;
 mod status;
 pub mod trial;
@@ -48,6 +49,7 @@ pub use metrics::{add_metrics, export_metrics};
 pub(crate) use records::{RecordsAnswer, find_records};
 pub(crate) use reloads::reload;
 pub use response::keep;
+pub use sender::AdminSender;
 pub use state::AdminState;
 pub use status::{UpstreamCounts, WeirStatus};
 
@@ -87,10 +89,13 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
             move |request: Request, next: Next| {
                 let access = Arc::clone(&access);
                 async move {
-                    let (parts, body) = request.into_parts();
-                    match access.reject(&parts).await {
-                        Some(answer) => answer,
-                        None => next.run(Request::from_parts(parts, body)).await,
+                    let (mut parts, body) = request.into_parts();
+                    match access.admit(&parts).await {
+                        Ok(sender) => {
+                            parts.extensions.insert(sender);
+                            next.run(Request::from_parts(parts, body)).await
+                        }
+                        Err(answer) => *answer,
                     }
                 }
             },

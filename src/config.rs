@@ -70,7 +70,7 @@ pub use guard::{
     ClassActions, CustomDetector, FieldPath, FieldPathError, FieldRule, FieldStep, GuardRules,
     GuardSettings, PseudonymForm, PseudonymSettings, RedactAction, RedactRules, UpstreamGuard,
 };
-pub use hooks::{Hook, HookTarget};
+pub use hooks::{Hook, HookTarget, PassedHeader};
 pub use listen_auth::{
     AddressError, ApiKeyEntry, ApiKeySettings, AudienceRule, CallerAuth, ClaimRule,
     ClientCertificates, JwksOrigin, JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,

@@ -8,6 +8,7 @@
 mod child;
 mod context;
 mod failure;
+mod headers;
 mod http;
 mod link;
 pub mod payload;
@@ -17,6 +18,7 @@ mod subject;
 
 pub use context::{HookContext, HookSetupError};
 pub use failure::HookFailure;
+pub use headers::CallerHeaders;
 pub use link::{HookLink, HookStatus};
 pub use payload::{Intercepted, Interception};
 pub use set::Hooks;

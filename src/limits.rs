@@ -80,4 +80,32 @@ impl RateLimits {
         }
         Ok(lease)
     }
+
+    /// Takes what a request needs that goes elsewhere than `before` was taken for: what both need stays
+    /// taken, and the rest of `before` is given back.
+    ///
+    /// # Errors
+    /// A rule lets no more pass now. What was taken before stays so: the request came.
+    pub fn admit_elsewhere(
+        &self,
+        request: &LimitedRequest<'_>,
+        class: impl Fn() -> Option<ClassKey>,
+        mut before: RateLease,
+    ) -> Result<RateLease, RateRefusal> {
+        let (mut lease, mut kept) = (RateLease::default(), RateLease::default());
+        for rate in self.rates.iter().filter(|rate| rate.is_about(request)) {
+            let Some(key) = rate.key_of(request, &class) else {
+                continue;
+            };
+            if let Some(part) = before.take_out(rate.state(), &key) {
+                kept.add(part);
+            } else if let Err(wait) = rate.take(key, request.bytes, &mut lease) {
+                lease.undo();
+                return Err(rate.refuse(wait));
+            }
+        }
+        before.undo();
+        lease.append(kept);
+        Ok(lease)
+    }
 }

@@ -140,8 +140,9 @@ async fn check(State(page): State<Arc<PageState>>, request: Request, next: Next)
 async fn enter(State(page): State<Arc<PageState>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match page.door.enter(&parts).await {
-        DoorVerdict::Open(visitor) => {
+        DoorVerdict::Open(visitor, sender) => {
             parts.extensions.insert(visitor);
+            parts.extensions.insert(sender);
             next.run(Request::from_parts(parts, body)).await
         }
         entry @ (DoorVerdict::LogIn | DoorVerdict::Refused(..)) => {
@@ -158,7 +159,7 @@ fn refuse(page: &PageState, path: &str, entry: DoorVerdict) -> Response {
         _ => PageView::LogIn,
     };
     let (status, words) = match entry {
-        DoorVerdict::Open(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        DoorVerdict::Open(..) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         DoorVerdict::LogIn => {
             let mut answer = login::page(page, view, StatusCode::UNAUTHORIZED, None);
             // A part of a page that asks for itself: the whole page is loaded, which is the form.

@@ -97,7 +97,11 @@ impl Record {
     pub fn open(metrics: &Arc<Metrics>, caller: Caller, method: &str, trace: &Trace) -> Self {
         let method = match method::known(method) {
             Some(known) => Cow::Borrowed(known),
-            None => Cow::Owned(method.chars().take(LONGEST_METHOD).collect()),
+            // As the client writes it: it is a line in logs, and the name of a span.
+            None => {
+                let cut: String = method.chars().take(LONGEST_METHOD).collect();
+                Cow::Owned(printable::line(&cut).into_owned())
+            }
         };
         Self {
             metrics: Arc::clone(metrics),

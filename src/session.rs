@@ -23,4 +23,4 @@ pub use platform_sessions::PlatformSessions;
 pub use server_requests::{PendingServerRequest, ServerRequests};
 pub use stream::{SessionStream, UnaskedMessage};
 pub use table::{IDLE, SessionTable};
-pub use token::{NewSession, SessionToken};
+pub use token::{NewSession, SessionToken, session_name};

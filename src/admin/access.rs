@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::admin::operators::Operators;
 use crate::admin::response::json_response;
+use crate::admin::sender::AdminSender;
 use crate::authentication::CurrentAuthenticator;
 use crate::config::{Admin, AdminAddress, AdminReading, Listen};
 use crate::protocol::origin::{OriginCheck, OriginError};
@@ -91,14 +92,19 @@ impl AdminAccess {
         }
     }
 
-    /// Returns the answer to a request that is not allowed.
-    pub(super) async fn reject(&self, request: &Parts) -> Option<Response> {
+    /// Lets a request in, and returns its sender.
+    ///
+    /// # Errors
+    /// It is not allowed: the answer to it.
+    pub(super) async fn admit(&self, request: &Parts) -> Result<AdminSender, Box<Response>> {
         match (self.check_token(request), &self.operators) {
-            (TokenVerdict::Allowed, _) => None,
+            (TokenVerdict::Allowed, _) => Ok(AdminSender::default()),
             (TokenVerdict::Missing(_), Some(operators)) => {
-                operators.reject(request, self.check_origin(request)).await
+                operators.admit(request, self.check_origin(request)).await
             }
-            (TokenVerdict::Refused(answer) | TokenVerdict::Missing(answer), _) => Some(answer),
+            (TokenVerdict::Refused(answer) | TokenVerdict::Missing(answer), _) => {
+                Err(Box::new(answer))
+            }
         }
     }
 
@@ -149,12 +155,10 @@ impl AdminAccess {
         self.needs == TokenNeed::None
     }
 
-    /// Returns whether the sender of a request is a caller with a role for its method.
-    pub async fn has_role(&self, request: &Parts) -> bool {
-        match &self.operators {
-            Some(operators) => operators.reject(request, Ok(())).await.is_none(),
-            None => false,
-        }
+    /// Returns the sender of a request, if it is a caller with a role for its method.
+    pub async fn sender_with_role(&self, request: &Parts) -> Option<AdminSender> {
+        let operators = self.operators.as_ref()?;
+        operators.admit(request, Ok(())).await.ok()
     }
 
     fn check_origin(&self, request: &Parts) -> Result<(), OriginError> {

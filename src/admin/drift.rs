@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::admin::response::json_response;
+use crate::admin::sender::AdminSender;
 use crate::admin::work::{NoResult, work_out};
 use crate::audit::AuditEvent;
 use crate::catalog::{self, Catalog, Change, ChangeClass, Kind, NameOrigin, Part, Rules};
@@ -317,6 +319,7 @@ struct AcceptBody {
 pub(crate) async fn accept(
     State(live): State<Arc<Live>>,
     State(accepts): State<AcceptHandle>,
+    Extension(sender): Extension<AdminSender>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
@@ -369,14 +372,22 @@ pub(crate) async fn accept(
     if accepted.is_empty() && !drifted.is_empty() {
         return conflict(drifted);
     }
-    if let Some(audit) = live.audit() {
-        let details = json!({ "name": name, "accepted": accepted, "stored": stored });
-        audit.write_event(&AuditEvent::new(AuditEvent::ACCEPT, details));
-    }
+    let details = json!({ "name": name, "accepted": accepted, "stored": stored });
+    record_acceptance(&live, &sender, details);
     json_response(
         StatusCode::OK,
         &json!({ "accepted": accepted, "stored": stored }),
     )
+}
+
+/// Leaves a line in the record file, if there is one.
+fn record_acceptance(live: &Live, sender: &AdminSender, details: serde_json::Value) {
+    if let Some(audit) = live.audit() {
+        audit.write_event(&AuditEvent {
+            subject: sender.subject.as_deref(),
+            ..AuditEvent::new(AuditEvent::ACCEPT, details)
+        });
+    }
 }
 
 /// Returns the catalog's entry of what waits.

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::admin::response::json_response;
+use crate::admin::sender::AdminSender;
 use crate::authentication::{CurrentAuthenticator, Refusal, RefusalKind};
 use crate::caller::{Caller, CallerConnection};
 use crate::config::{AdminRoles, ClaimRule, OperatorRule};
@@ -30,16 +31,19 @@ impl Operators {
         Self { roles, callers }
     }
 
-    /// Returns the answer to a request whose sender has not the role that it needs. `origin` is the
-    /// verdict on `Host` and `Origin`.
-    pub(super) async fn reject(
+    /// Lets a request in whose sender has the role that it needs, and returns the sender. `origin` is
+    /// the verdict on `Host` and `Origin`.
+    ///
+    /// # Errors
+    /// The sender has no such role: the answer.
+    pub(super) async fn admit(
         &self,
         request: &Parts,
         origin: Result<(), OriginError>,
-    ) -> Option<Response> {
+    ) -> Result<AdminSender, Box<Response>> {
         let connection = request.extensions.get::<Arc<CallerConnection>>();
         let Some((authenticator, connection)) = self.callers.load_full().zip(connection) else {
-            return Some(respond(&Refusal::missing().kind));
+            return Err(Box::new(respond(&Refusal::missing().kind)));
         };
         // A web page can send the headers of a platform from the platform's own address; a token or
         // a key it does not know.
@@ -47,7 +51,7 @@ impl Operators {
             && let Err(error) = origin
         {
             let error = json!({ "error": error.to_string() });
-            return Some(json_response(StatusCode::FORBIDDEN, &error));
+            return Err(Box::new(json_response(StatusCode::FORBIDDEN, &error)));
         }
         match authenticator.authenticate(request, connection).await {
             Ok(caller) => self.check_role(request, &caller),
@@ -56,12 +60,12 @@ impl Operators {
                     let reason = &*refusal.reason;
                     tracing::warn!(reason, "operator not authenticated");
                 }
-                Some(respond(&refusal.kind))
+                Err(Box::new(respond(&refusal.kind)))
             }
         }
     }
 
-    fn check_role(&self, request: &Parts, caller: &Caller) -> Option<Response> {
+    fn check_role(&self, request: &Parts, caller: &Caller) -> Result<AdminSender, Box<Response>> {
         let AdminRoles { read, write } = &self.roles;
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         let has = |rules: &[OperatorRule]| rules.iter().any(|rule| fits(rule, caller));
@@ -72,17 +76,16 @@ impl Operators {
             if !reads {
                 tracing::info!(subject, %method, path, "an operator changes something");
             }
-            return None;
+            let subject = caller.subject().map(Arc::from);
+            return Ok(AdminSender { subject });
         }
         tracing::warn!(subject, %method, path, "a caller without the role asks the admin listener");
         let error = match reads {
             true => "no rule of `admin.auth.read` or `admin.auth.write` is met",
             false => "no rule of `admin.auth.write` is met",
         };
-        Some(json_response(
-            StatusCode::FORBIDDEN,
-            &json!({ "error": error }),
-        ))
+        let answer = json_response(StatusCode::FORBIDDEN, &json!({ "error": error }));
+        Err(Box::new(answer))
     }
 }
 

@@ -1,11 +1,13 @@
 //! `POST /reload`, and what became of reloads.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
 
 use crate::admin::response::json_response;
+use crate::admin::sender::AdminSender;
 use crate::live::reload::{ReloadHandle, ReloadOutcome, ReloadTrigger};
 
 /// Describes the reloads of the config: how many had which outcome, and the last one.
@@ -29,8 +31,12 @@ pub(super) fn describe(reloads: &ReloadHandle) -> serde_json::Value {
 
 /// Answers `POST /reload`: reads the config again. 200 with what has changed, or that nothing has; 422
 /// with all errors, in which case the previous config stays in force; 409 if there is no file to read.
-pub(crate) async fn reload(State(reloads): State<ReloadHandle>) -> Response {
-    let outcome = reloads.reload(ReloadTrigger::Request).await;
+pub(crate) async fn reload(
+    State(reloads): State<ReloadHandle>,
+    Extension(sender): Extension<AdminSender>,
+) -> Response {
+    let outcome = reloads.reload(ReloadTrigger::Request, sender.subject);
+    let outcome = outcome.await;
     let status = match &outcome {
         Some(ReloadOutcome::Applied { .. } | ReloadOutcome::Unchanged) => StatusCode::OK,
         Some(ReloadOutcome::Refused { .. }) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -232,7 +232,7 @@ impl Hangups {
     /// Reloads the config at each SIGHUP, until the stream of signals ends. The outcome is logged.
     async fn reload(&mut self, reloads: &ReloadHandle) {
         while self.0.recv().await.is_some() {
-            let outcome = reloads.reload(ReloadTrigger::Signal).await;
+            let outcome = reloads.reload(ReloadTrigger::Signal, None).await;
             if let (None, Some(reason)) = (outcome, reloads.cannot()) {
                 tracing::warn!(trigger = ReloadTrigger::Signal.as_str(), "{reason}");
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
+use http::HeaderName;
 
 use super::fingerprint::Fingerprint;
 use super::{AwsCredentials, Upstream};
@@ -26,6 +27,8 @@ pub struct Hook {
     pub upstreams: Option<GlobSet>,
     /// The subjects of callers that it sees; `None` is all.
     pub callers: Option<GlobSet>,
+    /// The headers of the caller's request that it sees.
+    pub request_headers: Vec<PassedHeader>,
     /// How it is reached.
     pub target: HookTarget,
     /// For one answer, the wait for a place included.
@@ -40,6 +43,15 @@ pub struct Hook {
     pub fingerprint: Fingerprint,
     /// Its position in the config, for messages: `file:line`.
     pub origin: String,
+}
+
+/// A header of the caller's request that a hook sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedHeader {
+    /// The name by which it is found.
+    pub name: HeaderName,
+    /// The name that the hook sees: as the operator writes it.
+    pub written: Box<str>,
 }
 
 /// How a hook is reached.

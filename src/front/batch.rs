@@ -95,7 +95,13 @@ pub(super) async fn post(
         }
         (Err(fault), _) | (Ok(_), Err(fault)) => return answer::refuse(None, &fault),
     };
-    let answer = |item: &&str| answer_item(front, &session, to, trace, (*item).to_owned());
+    // They are kept only where a hook wants to see some of them.
+    let sees_headers = front.live.load().hooks.sees_headers();
+    let headers = sees_headers.then(|| Arc::new(headers.clone()));
+    let answer = |item: &&str| {
+        let headers = headers.as_ref();
+        answer_item(front, &session, to, headers, trace, (*item).to_owned())
+    };
     let answers = BatchAnswers {
         rest: Some(items.iter().map(answer).collect()),
         front: Arc::clone(front),
@@ -268,23 +274,27 @@ fn answer_item(
     front: &Arc<Front>,
     session: &SessionToken,
     to: &Recipient,
+    headers: Option<&Arc<HeaderMap>>,
     trace: &Trace,
     text: String,
 ) -> BoxStream<'static, Outgoing> {
     let (front, session) = (Arc::clone(front), session.clone());
-    let (to, trace) = (to.clone(), trace.clone());
+    let (to, headers, trace) = (to.clone(), headers.cloned(), trace.clone());
     futures::stream::unfold(ItemState::Unread(text), move |stage| {
         let (front, session) = (Arc::clone(&front), session.clone());
-        let (to, trace) = (to.clone(), trace.clone());
+        let (to, headers, trace) = (to.clone(), headers.clone(), trace.clone());
         async move {
             let mut running = match stage {
-                ItemState::Unread(text) => match begin(&front, &session, &to, trace, &text).await {
-                    Begun::Answered(payload) => {
-                        return Some((Outgoing::Response(payload), ItemState::Done));
+                ItemState::Unread(text) => {
+                    let headers = headers.as_deref();
+                    match begin(&front, &session, &to, headers, trace, &text).await {
+                        Begun::Answered(payload) => {
+                            return Some((Outgoing::Response(payload), ItemState::Done));
+                        }
+                        Begun::Running(running, _) => running,
+                        Begun::Over => return None,
                     }
-                    Begun::Running(running, _) => running,
-                    Begun::Over => return None,
-                },
+                }
                 ItemState::Running(running) => running,
                 ItemState::Done => return None,
             };
@@ -299,6 +309,7 @@ async fn begin(
     front: &Arc<Front>,
     session: &SessionToken,
     to: &Recipient,
+    headers: Option<&HeaderMap>,
     mut trace: Trace,
     text: &str,
 ) -> Begun {
@@ -308,7 +319,7 @@ async fn begin(
             let mut record =
                 front.record(to.admission.caller.clone(), &request, text.len(), &trace);
             record.begin_span(&request, RequestOrigin::http(None, to.connection.address));
-            legacy::begin(front, session, to, &request, &trace, record).await
+            legacy::begin(front, session, to, headers, &request, &trace, record).await
         }
         Ok(Message::Notification(notification)) => {
             let share = to.share();

@@ -312,7 +312,8 @@ async fn answer_message(
             }
             match legacy::find_session(front, caller, headers) {
                 Ok(session) => {
-                    legacy::handle_request(front, &session, to, &request, trace, record).await
+                    legacy::handle_request(front, &session, to, headers, &request, trace, record)
+                        .await
                 }
                 Err(fault) => fail(record, &request.id, &fault),
             }

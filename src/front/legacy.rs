@@ -184,11 +184,12 @@ pub(super) async fn handle_request(
     front: &Arc<Front>,
     session: &SessionToken,
     to: &Recipient,
+    headers: &HeaderMap,
     request: &Request<'_>,
     trace: &Trace,
     record: Record,
 ) -> Response {
-    match begin(front, session, to, request, trace, record).await {
+    match begin(front, session, to, Some(headers), request, trace, record).await {
         Begun::Answered(payload) => answer::json(payload),
         Begun::Running(running, session) => {
             answer::respond_resumable(running, to, &session, front).await
@@ -202,6 +203,7 @@ pub(super) async fn begin(
     front: &Arc<Front>,
     session: &SessionToken,
     to: &Recipient,
+    headers: Option<&HeaderMap>,
     request: &Request<'_>,
     trace: &Trace,
     mut record: Record,
@@ -226,6 +228,7 @@ pub(super) async fn begin(
             let call = state.call(&request.id);
             let caller = record.caller().clone();
             let scope = Scope::new(&front.live, caller, session.version, trace)
+                .with_headers(headers)
                 .in_session(&state)
                 .over(&to.connection)
                 .awaited_by(to.presence.as_ref())

@@ -145,7 +145,7 @@ async fn answer(
     mut record: Record,
 ) -> Result<Response, Fault> {
     let scope = Scope::new(&front.live, record.caller().clone(), Version::MODERN, trace)
-        .with_headers(found)
+        .with_headers(Some(found))
         .over(&to.connection)
         .streaming(to.accepts.streams());
     match request.method.as_ref() {

@@ -1,5 +1,7 @@
 //! One caller on stdin and stdout: newline-delimited messages of either era.
 
+mod client;
+
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use crate::record::{Record, RequestOrigin};
 use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Scope};
 use crate::session::CallerSession;
 
+use client::StdioClient;
+
 /// At most this many messages wait to be written.
 const OUTGOING: usize = 256;
 /// At most this many requests are under way at once; more are not read from stdin.
@@ -54,6 +58,7 @@ struct Connection {
     /// Cancels requests.
     given_up: CancellationToken,
     session: Mutex<Option<Arc<CallerSession>>>,
+    client: StdioClient,
     /// Whether the stream of changes of a legacy client is open.
     is_listening: AtomicBool,
     under_way: Mutex<HashMap<Id, CancellationToken>>,
@@ -83,6 +88,7 @@ pub async fn serve(
         shutdown: shutdown.child_token(),
         given_up: CancellationToken::new(),
         session: Mutex::new(None),
+        client: StdioClient::default(),
         is_listening: AtomicBool::new(false),
         under_way: Mutex::default(),
         slots: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT)),
@@ -251,6 +257,7 @@ impl Connection {
         let mut record = record.audited(self.live.audit(), request, bytes);
         record.begin_span(request, RequestOrigin::stdio());
         record.set_era(era);
+        self.client.describe(era, request, &mut record);
         let answered = match (modern, request.method.as_ref(), self.session()) {
             (true, _, _) => self.handle_modern(request, &trace, record).await,
             (false, method::INITIALIZE, _) => self.initialize(request, record).await,
@@ -293,6 +300,7 @@ impl Connection {
             legacy::initialize(snapshot.view(&caller), &caller, request)
         };
         let (profile, body) = initialized.inspect_err(|fault| record.fail(fault))?;
+        self.client.open(&profile, &record);
         let session = CallerSession::new(profile, ShareKey::Local, MemoryShare::unlimited());
         let former = self.session.lock().replace(session);
         if let Some(former) = former {

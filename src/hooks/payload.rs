@@ -20,6 +20,8 @@ const ATTRIBUTE_BYTES: usize = 256;
 pub struct Interception<'m> {
     /// The path of the endpoint.
     pub path: &'m str,
+    /// The headers of the caller's request that the hook sees: a JSON object.
+    pub headers: &'m str,
     /// The caller's id of the request.
     pub id: &'m Id,
     /// The JSON-RPC request as the caller sent it, or as earlier hooks left it: JSON text.
@@ -58,17 +60,17 @@ impl Interception<'_> {
         }
     }
 
-    /// Returns how many bytes the bodies have.
+    /// Returns how many bytes the headers and bodies have.
     pub(super) fn bytes(&self) -> usize {
         let response = self.response.map_or(0, |(_, body)| body.len());
-        self.request.len() + response
+        self.headers.len() + self.request.len() + response
     }
 
     /// Writes the input. Bodies keep their bytes.
     #[must_use]
     pub fn to_json(&self) -> String {
         let (path, raw) = (json::quote(self.path), json::quote(self.request));
-        let body = self.request;
+        let (headers, body) = (self.headers, self.request);
         // AgentCore sends null for what is not there.
         let response = match self.response {
             Some((status, body)) => format!(
@@ -78,7 +80,7 @@ impl Interception<'_> {
         };
         format!(
             "{{\"interceptorInputVersion\":\"{VERSION}\",\"mcp\":{{\"rawGatewayRequest\":{{\"body\":{raw}}},\
-             \"gatewayRequest\":{{\"path\":{path},\"httpMethod\":\"POST\",\"headers\":{{}},\"context\":null,\"body\":{body}}},\
+             \"gatewayRequest\":{{\"path\":{path},\"httpMethod\":\"POST\",\"headers\":{headers},\"context\":null,\"body\":{body}}},\
              \"gatewayResponse\":{response}}}}}"
         )
     }
@@ -187,6 +189,7 @@ mod tests {
         let id = Id::parse("7").unwrap();
         let interception = Interception {
             path: "/mcp",
+            headers: "{}",
             id: &id,
             request: REQUEST,
             response,
@@ -204,6 +207,7 @@ mod tests {
         let id = Id::parse("7").unwrap();
         let text = Interception {
             path: "/mcp",
+            headers: r#"{"X-Tenant":"a"}"#,
             id: &id,
             request: REQUEST,
             response: None,
@@ -214,6 +218,7 @@ mod tests {
         assert_eq!(value["interceptorInputVersion"], "1.0");
         let mcp = &value["mcp"];
         assert_eq!(mcp["gatewayRequest"]["httpMethod"], "POST");
+        assert_eq!(mcp["gatewayRequest"]["headers"]["X-Tenant"], "a");
         assert_eq!(mcp["gatewayRequest"]["body"]["id"], 7);
         assert!(mcp["gatewayResponse"].is_null());
         let raw = mcp["rawGatewayRequest"]["body"].as_str().unwrap();

@@ -43,6 +43,13 @@ impl Hooks {
         self.all.is_empty()
     }
 
+    /// Returns whether one of them sees headers of callers.
+    #[must_use]
+    pub fn sees_headers(&self) -> bool {
+        let mut all = self.all.iter();
+        all.any(|hook| !hook.config().request_headers.is_empty())
+    }
+
     /// Iterates over the hooks, in the order of the config.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<HookLink>> {
         self.all.iter()

@@ -152,8 +152,7 @@ impl ActiveRate {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn state(&self) -> &RateState {
+    pub(super) fn state(&self) -> &Arc<RateState> {
         &self.state
     }
 }

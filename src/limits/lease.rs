@@ -29,6 +29,11 @@ impl RateLease {
         self.parts.push(part);
     }
 
+    /// Adds all that another one took.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.parts.append(&mut other.parts);
+    }
+
     /// Pays for bytes of the answer.
     pub fn charge(&self, bytes: usize) {
         for part in &self.parts {
@@ -38,15 +43,27 @@ impl RateLease {
         }
     }
 
-    /// Gives everything back, because the request is refused.
+    /// Gives everything back, because the request is refused, or goes elsewhere.
     pub(super) fn undo(self) {
-        for part in &self.parts {
-            if let Some(bucket) = part.state.requests.as_ref().filter(|_| part.requests > 0) {
-                bucket.refund(&part.key, part.requests);
-            }
-            if let Some(bucket) = part.state.bytes.as_ref().filter(|_| part.bytes > 0) {
-                bucket.refund(&part.key, part.bytes);
-            }
+        self.parts.iter().for_each(LeasedPart::refund);
+    }
+
+    /// Takes out what was taken of one rule under a key.
+    pub(super) fn take_out(&mut self, state: &Arc<RateState>, key: &RateKey) -> Option<LeasedPart> {
+        let is_it = |part: &LeasedPart| Arc::ptr_eq(&part.state, state) && part.key == *key;
+        let at = self.parts.iter().position(is_it)?;
+        Some(self.parts.swap_remove(at))
+    }
+}
+
+impl LeasedPart {
+    /// Gives back what it took of rates; its place goes with it.
+    fn refund(&self) {
+        if let Some(bucket) = self.state.requests.as_ref().filter(|_| self.requests > 0) {
+            bucket.refund(&self.key, self.requests);
+        }
+        if let Some(bucket) = self.state.bytes.as_ref().filter(|_| self.bytes > 0) {
+            bucket.refund(&self.key, self.bytes);
         }
     }
 }

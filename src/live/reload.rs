@@ -156,6 +156,8 @@ pub enum ReloadRequest {
     Reload {
         /// The trigger.
         trigger: ReloadTrigger,
+        /// The subject of the operator who requests it, if it is known.
+        subject: Option<Arc<str>>,
         /// Receives the outcome.
         tell: oneshot::Sender<ReloadOutcome>,
     },
@@ -219,14 +221,20 @@ impl ReloadHandle {
         self.cannot
     }
 
-    /// Has the config read again. Returns the outcome; `None` when weir is stopping, or has no file
-    /// to read.
-    pub async fn reload(&self, trigger: ReloadTrigger) -> Option<ReloadOutcome> {
+    /// Has the config read again, for an operator with this subject. Returns the outcome; `None`
+    /// when weir is stopping, or has no file to read.
+    pub async fn reload(
+        &self,
+        trigger: ReloadTrigger,
+        subject: Option<Arc<str>>,
+    ) -> Option<ReloadOutcome> {
         let (tell, told) = oneshot::channel();
-        self.ask
-            .send(ReloadRequest::Reload { trigger, tell })
-            .await
-            .ok()?;
+        let request = ReloadRequest::Reload {
+            trigger,
+            subject,
+            tell,
+        };
+        self.ask.send(request).await.ok()?;
         told.await.ok()
     }
 

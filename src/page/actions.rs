@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::admin;
+use crate::admin::{self, AdminSender};
 use crate::page::layout::{ActionOutcome, PageView};
 use crate::page::state::PageState;
 
@@ -78,7 +79,11 @@ pub(super) async fn resync(
 }
 
 /// Answers `POST /page/accept`: a form with `name` and the `digest` of what was shown.
-pub(super) async fn accept(State(page): State<Arc<PageState>>, body: Bytes) -> Response {
+pub(super) async fn accept(
+    State(page): State<Arc<PageState>>,
+    sender: Extension<AdminSender>,
+    body: Bytes,
+) -> Response {
     let field = |wanted: &str| {
         let mut fields = form_urlencoded::parse(&body);
         let found = fields.find(|(name, _)| name == wanted);
@@ -92,7 +97,8 @@ pub(super) async fn accept(State(page): State<Arc<PageState>>, body: Bytes) -> R
         page.operators.accepts.clone(),
     );
     let name = Path(field("name"));
-    let answer = admin::drift::accept(State(live), State(accepts), name, asked.into()).await;
+    let answer = admin::drift::accept(State(live), State(accepts), sender, name, asked.into());
+    let answer = answer.await;
     let status = answer.status();
     let told = axum::body::to_bytes(answer.into_body(), MOST_BYTES).await;
     let told = told
@@ -114,8 +120,11 @@ pub(super) async fn accept(State(page): State<Arc<PageState>>, body: Bytes) -> R
 }
 
 /// Answers `POST /page/reload`.
-pub(super) async fn reload(State(page): State<Arc<PageState>>) -> Response {
-    let answer = admin::reload(State(page.operators.reloads.clone())).await;
+pub(super) async fn reload(
+    State(page): State<Arc<PageState>>,
+    sender: Extension<AdminSender>,
+) -> Response {
+    let answer = admin::reload(State(page.operators.reloads.clone()), sender).await;
     lead(
         "",
         match answer.status() {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::admin::AdminAccess;
+use crate::admin::{AdminAccess, AdminSender};
 use crate::allowance::Allowance;
 use crate::config::AdminPage;
 use crate::page::session::{self, SessionSeal};
@@ -36,7 +36,7 @@ pub(super) struct Visitor {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DoorVerdict {
     /// It is answered.
-    Open(Visitor),
+    Open(Visitor, AdminSender),
     /// Its sender has to log in.
     LogIn,
     /// It is refused, with these words.
@@ -111,23 +111,28 @@ impl Door {
     pub(super) async fn enter(&self, request: &Parts) -> DoorVerdict {
         let has_session = self.has_session(&request.headers);
         let has_token = has_session || self.access.has_token(&request.headers);
-        let is_known = has_token || self.access.is_open() || self.access.has_role(request).await;
+        let sender = match has_token || self.access.is_open() {
+            true => Some(AdminSender::default()),
+            false => self.access.sender_with_role(request).await,
+        };
         // A plan is looked at, and changes nothing.
         let is_plan = request.uri.path() == "/page/plan";
         if !reads(request) && !is_plan {
-            return match (self.writes(), is_known) {
+            return match (self.writes(), sender) {
                 (false, _) => DoorVerdict::Refused(
                     StatusCode::FORBIDDEN,
                     "this page changes nothing: `admin.page` is not `write`",
                 ),
-                (true, false) => DoorVerdict::LogIn,
-                (true, true) => DoorVerdict::Open(self.known(has_session)),
+                (true, None) => DoorVerdict::LogIn,
+                (true, Some(sender)) => DoorVerdict::Open(self.known(has_session), sender),
             };
         }
-        match is_known {
-            true => DoorVerdict::Open(self.known(has_session)),
-            false if self.access.reads_openly() => DoorVerdict::Open(Visitor::default()),
-            false => DoorVerdict::LogIn,
+        match sender {
+            Some(sender) => DoorVerdict::Open(self.known(has_session), sender),
+            None if self.access.reads_openly() => {
+                DoorVerdict::Open(Visitor::default(), AdminSender::default())
+            }
+            None => DoorVerdict::LogIn,
         }
     }
 

@@ -84,6 +84,7 @@ pub(super) async fn forward(
                 request,
                 hooks,
                 lease,
+                begun: Instant::now(),
             };
             Box::pin(hooked.forward(guarded, record)).await
         }
@@ -96,20 +97,22 @@ struct Hooked<'s> {
     request: &'s Request<'s>,
     hooks: RequestHooks,
     lease: Option<RateLease>,
+    /// When they begin to be asked: their time is part of the time of the call.
+    begun: Instant,
 }
 
 impl Hooked<'_> {
     /// Asks the hooks, and sends what they leave. What they change is looked at as if it had come from
     /// the caller, but for its headers, which are of what the caller sent.
     async fn forward(
-        self,
+        mut self,
         guarded: Guarded<'_>,
         record: &mut Record,
     ) -> Result<ReplySource, Fault> {
         let (scope, request) = (self.scope, self.request);
         let link = scope.link(&guarded.permit)?;
         let timeout = guarded.target.route.as_ref().and_then(Route::timeout);
-        let deadline = hops::deadline(link, request, timeout);
+        let deadline = hops::deadline(link, request, timeout, Some(self.begun));
         let deadline = deadline.map_err(|error| error.to_fault(link.id()))?;
         // Hooks see the request, so it is recorded, whatever they say.
         record.admit().await?;
@@ -137,10 +140,16 @@ impl Hooked<'_> {
         }
         changed.meta = request.meta.clone();
         let target = find_target(scope, &changed, record)?.ok_or(Fault::Internal)?;
-        match guard::check_changed(scope, target, record).await? {
-            GuardOutcome::Passed(guarded) => self.send(&changed, guarded, after, record).await,
-            GuardOutcome::Refused(fault) => Ok(tool_error(scope, request, fault)),
+        let guarded = match guard::check_changed(scope, target, record).await? {
+            GuardOutcome::Passed(guarded) => guarded,
+            GuardOutcome::Refused(fault) => return Ok(tool_error(scope, request, fault)),
+        };
+        let before = self.lease.take();
+        match limited::admit_changed(scope, &changed, &guarded.target, before) {
+            Ok(lease) => self.lease = lease,
+            Err(refusal) => return limited::refuse(scope, request, refusal),
         }
+        self.send(&changed, guarded, after, record).await
     }
 
     /// Answers the caller with what a hook said in place of the upstream, by the rules for answers of
@@ -178,7 +187,8 @@ impl Hooked<'_> {
         hooks: Option<ResponseHooks>,
         record: &mut Record,
     ) -> Result<ReplySource, Fault> {
-        let guarded = guard::redact(request, guarded, record).await?;
+        let mut guarded = guard::redact(request, guarded, record).await?;
+        guarded.begun = Some(self.begun);
         record.admit().await?;
         let mut sent = send::send(self.scope, request, guarded, record).await?;
         sent.hooks = hooks.map(Box::new);

@@ -1,10 +1,13 @@
 //! The guard: checks the data of a request before it is sent to an upstream, and of what comes back.
 
+use tokio::time::Instant;
+
 use crate::guard::coverage::{self, Shape};
 use crate::guard::{Blocked, Direction, Findings, RequestGuard};
 use crate::json::{self, Object};
 use crate::name::UpstreamIndex;
 use crate::policy::Permit;
+use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
 use crate::protocol::message::Request;
@@ -24,6 +27,8 @@ pub(super) struct Guarded<'p> {
     pub(super) guard: Option<RequestGuard>,
     /// The arguments before pseudonyms in them became values, if some did: for the record file.
     pub(super) unrestored: Option<String>,
+    /// When the time of the call began, if that was before it is sent: when hooks were asked.
+    pub(super) begun: Option<Instant>,
 }
 
 /// The outcome of the checks.
@@ -55,7 +60,9 @@ pub(super) async fn check<'p>(
     record: &mut Record,
 ) -> Result<GuardOutcome<'p>, Fault> {
     // First the headers: they repeat the arguments as the caller sent them.
-    if let (Some(route), Some(found)) = (&target.route, scope.headers) {
+    // Those of a legacy request repeat none.
+    let headers = scope.headers.filter(|_| scope.era() == Era::Modern);
+    if let (Some(route), Some(found)) = (&target.route, headers) {
         let arguments = target.params.get("arguments");
         headers::check_params(found, route.header_params(), arguments)?;
     }
@@ -110,6 +117,7 @@ pub(super) async fn check_changed<'p>(
         meta: None,
         guard,
         unrestored,
+        begun: None,
     }))
 }
 

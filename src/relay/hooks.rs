@@ -12,8 +12,10 @@ use crate::catalog::means_same;
 use crate::guard::coverage::{self, Shape};
 use crate::guard::{Blocked, Direction, Findings, RequestGuard};
 use crate::hooks::payload::InterceptedResponse;
-use crate::hooks::{HookFailure, HookLink, HookPhase, HookSubject, Intercepted, Interception};
-use crate::json::Object;
+use crate::hooks::{
+    CallerHeaders, HookFailure, HookLink, HookPhase, HookSubject, Intercepted, Interception,
+};
+use crate::json::{self, Object};
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Id, Message, Outcome, Request};
 use crate::record::Record;
@@ -73,6 +75,7 @@ pub(super) struct ResponseHooks {
     request: String,
     id: Id,
     path: Arc<str>,
+    headers: CallerHeaders,
     request_id: Box<str>,
 }
 
@@ -146,6 +149,7 @@ pub(super) struct RequestHooks {
     guard: Option<RequestGuard>,
     method: &'static str,
     path: Arc<str>,
+    headers: CallerHeaders,
 }
 
 impl RequestHooks {
@@ -172,8 +176,13 @@ impl RequestHooks {
         };
         let before = hooks.matching(HookPhase::Request, &subject);
         let after = hooks.matching(HookPhase::Response, &subject);
-        let is_none = before.is_empty() && after.is_empty();
-        (!is_none).then(|| Self {
+        if before.is_empty() && after.is_empty() {
+            return None;
+        }
+        let headers = scope.headers;
+        let headers = headers.map(|found| CallerHeaders::of(found, before.iter().chain(&after)));
+        Some(Self {
+            headers: headers.unwrap_or_default(),
             before,
             after,
             guard: guarded.guard.clone(),
@@ -200,8 +209,10 @@ impl RequestHooks {
         for hook in &self.before {
             let view = view_of_request(hook, self.guard.as_ref(), self.method, &body).await?;
             let shown = view.as_deref().unwrap_or(&body);
+            let headers = view_of_headers(hook, self.guard.as_ref(), &self.headers).await?;
             let interception = Interception {
                 path: &self.path,
+                headers: &headers,
                 id: &request.id,
                 request: shown,
                 response: None,
@@ -251,6 +262,7 @@ impl RequestHooks {
             request: body,
             id: request.id.clone(),
             path: Arc::clone(&self.path),
+            headers: self.headers.clone(),
             request_id: scope.trace.request_id().into(),
         })
     }
@@ -313,8 +325,10 @@ impl ResponseHooks {
             let request = view_of_request(hook, guard, self.method, &self.request).await?;
             let response = view_of_answer(hook, guard, &answer, &body).await?;
             let shown = response.as_deref().unwrap_or(&body);
+            let headers = view_of_headers(hook, guard, &self.headers).await?;
             let interception = Interception {
                 path: &self.path,
+                headers: &headers,
                 id: &self.id,
                 request: request.as_deref().unwrap_or(&self.request),
                 response: Some((status, shown)),
@@ -349,6 +363,31 @@ async fn view_of_request(
     };
     let redacted = redact_member(guard, message, "params", coverage::params(method)).await;
     redacted.map_err(|blocked| Fault::Blocked { rule: blocked.rule })
+}
+
+/// Returns the headers that a hook sees as a JSON object, likewise.
+async fn view_of_headers(
+    hook: &HookLink,
+    guard: Option<&RequestGuard>,
+    headers: &CallerHeaders,
+) -> Result<String, Fault> {
+    let guard = guard.filter(|_| hook.config().sees_redacted);
+    let mut view = Object::default();
+    for (listed, value) in headers.listed(hook) {
+        let value = json::quote(value);
+        let redacted = match guard {
+            Some(guard) => {
+                let mut findings = Findings::default();
+                let direction = Direction::TowardsUpstream;
+                let redacted = guard.redact(direction, &Shape::Text, &value, &mut findings);
+                let redacted = redacted.await;
+                redacted.map_err(|blocked| Fault::Blocked { rule: blocked.rule })?
+            }
+            None => None,
+        };
+        view.set(&listed.written, redacted.unwrap_or(value));
+    }
+    Ok(view.to_text())
 }
 
 /// The same of an answer, which is `message`.

@@ -46,39 +46,44 @@ pub(super) fn admit(scope: &Scope<'_>, request: &Request<'_>) -> Result<(), Faul
     }
 }
 
-/// Returns when a call that starts now has to be over: at the time limit of its tool or of the
-/// upstream, or earlier if the weir that sent it waits less long.
+/// Returns when a call has to be over: at the time limit of its tool or of the upstream, or earlier if
+/// the weir that sent it waits less long. `begun` is when its time began; `None` is now.
 ///
 /// # Errors
-/// The sender's time is up already.
+/// Its time is up already.
 pub(super) fn deadline(
     link: &Link,
     request: &Request<'_>,
     timeout: Option<CallTimeout>,
+    begun: Option<Instant>,
 ) -> Result<Instant, LinkError> {
-    let own = timeout.map_or_else(
-        || link.call_deadline(),
-        |timeout| Instant::now() + timeout.after,
-    );
-    match hops::budget(request.meta.as_ref()) {
-        None => Ok(own),
-        Some(budget) if budget.is_zero() => Err(LinkError::Timeout),
+    let start = begun.unwrap_or_else(Instant::now);
+    let own = start + timeout.map_or(link.config.timeouts.call, |timeout| timeout.after);
+    let deadline = match hops::budget(request.meta.as_ref()) {
+        None => own,
+        Some(budget) if budget.is_zero() => return Err(LinkError::Timeout),
         Some(budget) => {
-            let theirs = Instant::now().checked_add(budget);
-            Ok(theirs.map_or(own, |theirs| theirs.min(own)))
+            let theirs = start.checked_add(budget);
+            theirs.map_or(own, |theirs| theirs.min(own))
         }
+    };
+    match begun.is_some() && deadline <= Instant::now() {
+        true => Err(LinkError::Timeout),
+        false => Ok(deadline),
     }
 }
 
-/// Returns how progress prolongs a call that starts now; `None` if it does not.
+/// Returns how progress prolongs a call whose time began at `begun`, or begins now; `None` if it does
+/// not.
 pub(super) fn extension(
     request: &Request<'_>,
     timeout: Option<CallTimeout>,
+    begun: Option<Instant>,
 ) -> Option<DeadlineExtension> {
     let timeout = timeout.filter(|timeout| timeout.resets_on_progress)?;
-    let now = Instant::now();
-    let own = now.checked_add(timeout.after.saturating_mul(MOST_EXTENSIONS))?;
-    let theirs = hops::budget(request.meta.as_ref()).and_then(|left| now.checked_add(left));
+    let begun = begun.unwrap_or_else(Instant::now);
+    let own = begun.checked_add(timeout.after.saturating_mul(MOST_EXTENSIONS))?;
+    let theirs = hops::budget(request.meta.as_ref()).and_then(|left| begun.checked_add(left));
     Some(DeadlineExtension {
         after: timeout.after,
         at_most: theirs.map_or(own, |theirs| theirs.min(own)),

@@ -3,6 +3,7 @@
 use crate::config::RateAnswer;
 use crate::json::Object;
 use crate::limits::{LimitedRequest, RateLease, RateRefusal};
+use crate::policy::ClassKey;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
 use crate::protocol::method;
@@ -23,19 +24,47 @@ pub(super) fn admit(
     let Some(limits) = &scope.snapshot.limits else {
         return Ok(None);
     };
+    let asked = limited_request(scope, request, target);
+    limits.admit(&asked, || class(scope)).map(Some)
+}
+
+/// Takes what a request needs that a hook changed, since it is charged where it goes. Of the lease
+/// `before`, what only the request of the caller needed is given back.
+///
+/// # Errors
+/// It is too much now: the answer to the caller.
+pub(super) fn admit_changed(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    before: Option<RateLease>,
+) -> Result<Option<RateLease>, RateRefusal> {
+    let Some((limits, before)) = scope.snapshot.limits.as_ref().zip(before) else {
+        return Ok(None);
+    };
+    let asked = limited_request(scope, request, Some(target));
+    let admitted = limits.admit_elsewhere(&asked, || class(scope), before);
+    admitted.map(Some)
+}
+
+fn limited_request<'r>(
+    scope: &'r Scope<'_>,
+    request: &'r Request<'_>,
+    target: Option<&'r Target<'_>>,
+) -> LimitedRequest<'r> {
     let route = target.and_then(|target| target.route.as_ref());
-    let asked = LimitedRequest {
+    LimitedRequest {
         method: &request.method,
         tool: route.map(|route| &route.exposed),
         upstream: target.and_then(|target| scope.view().upstream_id(target.upstream)),
         caller: scope.share(),
         bytes: size(&request.params),
-    };
-    let class = || {
-        let policies = scope.snapshot.policies.as_ref();
-        policies.and_then(|policies| policies.class_of(&scope.caller))
-    };
-    limits.admit(&asked, class).map(Some)
+    }
+}
+
+fn class(scope: &Scope<'_>) -> Option<ClassKey> {
+    let policies = scope.snapshot.policies.as_ref()?;
+    policies.class_of(&scope.caller)
 }
 
 /// Returns the answer to a request that is too much: the result of a tool where the operator wants

@@ -32,7 +32,8 @@ pub struct Scope<'a> {
     pub(super) caller: Caller,
     pub(super) version: Version,
     pub(super) trace: &'a Trace,
-    /// The HTTP headers of a modern request, to be checked against its body.
+    /// The HTTP headers of the request: those of a modern one are checked against its body, and hooks
+    /// see those that the config lists.
     pub(super) headers: Option<&'a HeaderMap>,
     /// The session of a legacy request.
     pub(super) session: Option<&'a Arc<CallerSession>>,
@@ -63,13 +64,10 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Adds the HTTP headers of a modern request.
+    /// Adds the HTTP headers of the request, if it has some that may matter.
     #[must_use]
-    pub fn with_headers(self, headers: &'a HeaderMap) -> Self {
-        Self {
-            headers: Some(headers),
-            ..self
-        }
+    pub fn with_headers(self, headers: Option<&'a HeaderMap>) -> Self {
+        Self { headers, ..self }
     }
 
     /// Adds the session of a legacy request.

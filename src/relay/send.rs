@@ -25,8 +25,7 @@ use tokio::time::Instant;
 
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, request};
 use crate::caller::Presence;
-use crate::catalog::NamedResources;
-use crate::catalog::Route;
+use crate::catalog::{NamedResources, Route};
 use crate::guard::RequestGuard;
 use crate::json::Object;
 use crate::memory::MemoryShare;
@@ -104,6 +103,7 @@ pub(super) async fn send(
         meta,
         guard,
         unrestored,
+        begun,
     } = guarded;
     let link = scope.link(&permit)?;
     let tool = target.route.as_ref().map(|route| &*route.exposed);
@@ -122,7 +122,7 @@ pub(super) async fn send(
     let request_id = scope.trace.request_id();
     let method = target.method;
     let timeout = target.route.as_ref().and_then(Route::timeout);
-    let deadline = hops::deadline(link, request, timeout);
+    let deadline = hops::deadline(link, request, timeout, begun);
     let sent = match deadline {
         Ok(deadline) => {
             let sender = Sender {
@@ -133,7 +133,7 @@ pub(super) async fn send(
                 guard,
                 link,
                 deadline,
-                extension: hops::extension(request, timeout),
+                extension: hops::extension(request, timeout, begun),
                 record: &mut *record,
             };
             sender.send_with_retry().await

@@ -100,8 +100,12 @@ pub(super) async fn run_reloads(
             Some(ask) = asked.recv() => ask,
         };
         match ask {
-            ReloadRequest::Reload { trigger, tell } => {
-                let outcome = task.reload(trigger).await;
+            ReloadRequest::Reload {
+                trigger,
+                subject,
+                tell,
+            } => {
+                let outcome = task.reload(trigger, subject.as_deref()).await;
                 let _ = tell.send(outcome);
             }
             ReloadRequest::Look { whole, tell } => {
@@ -114,7 +118,7 @@ pub(super) async fn run_reloads(
 
 impl ReloadTask {
     /// Reads and applies the files, even if they are unchanged.
-    async fn reload(&mut self, trigger: ReloadTrigger) -> ReloadOutcome {
+    async fn reload(&mut self, trigger: ReloadTrigger, subject: Option<&str>) -> ReloadOutcome {
         let outcome = match self.read(None).await {
             Some(ReadConfig { text, config }) => {
                 let wrong = matches!(config, Some(Err(_)));
@@ -129,7 +133,7 @@ impl ReloadTask {
                 errors: vec!["the config could not be read".to_owned()],
             },
         };
-        self.record(trigger, &outcome);
+        self.record(trigger, subject, &outcome);
         outcome
     }
 
@@ -156,7 +160,7 @@ impl ReloadTask {
             Some(Err(errors)) => (ReloadOutcome::Refused { errors }, true),
         };
         self.tried = LastAttempt { text, wrong };
-        self.record(ReloadTrigger::File, &outcome);
+        self.record(ReloadTrigger::File, None, &outcome);
         match wrong {
             true => FileState::Wrong {
                 text,
@@ -227,12 +231,13 @@ impl ReloadTask {
         }
     }
 
-    fn record(&self, trigger: ReloadTrigger, outcome: &ReloadOutcome) {
+    fn record(&self, trigger: ReloadTrigger, subject: Option<&str>, outcome: &ReloadOutcome) {
         log_outcome(trigger, outcome);
         let live = self.core.live();
         if let Some(audit) = live.audit() {
             let details = json!({ "trigger": trigger, "outcome": outcome });
             audit.write_event(&AuditEvent {
+                subject,
                 generation: Some(live.load().generation),
                 ..AuditEvent::new(AuditEvent::RELOAD, details)
             });

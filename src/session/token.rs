@@ -66,6 +66,14 @@ pub struct NewSession<'a> {
     pub caller: &'a Caller,
 }
 
+/// Returns the name, for records, of the session with this key.
+#[must_use]
+pub fn session_name(key: &[u8; 16]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    let first = digest.as_ref().iter().take(8);
+    first.map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl SessionToken {
     /// Makes the id of a new session: visible ASCII.
     ///
@@ -90,9 +98,7 @@ impl SessionToken {
     /// session.
     #[must_use]
     pub fn name(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &self.key);
-        let first = digest.as_ref().iter().take(8);
-        first.map(|byte| format!("{byte:02x}")).collect()
+        session_name(&self.key)
     }
 
     /// Opens an id; `None` if this key did not seal it.

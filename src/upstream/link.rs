@@ -308,12 +308,6 @@ impl Link {
         self.health.record_listing(report);
     }
 
-    /// Returns when a call that starts now has to be over.
-    #[must_use]
-    pub fn call_deadline(&self) -> Instant {
-        Instant::now() + self.config.timeouts.call
-    }
-
     /// Returns when a listing that starts now has to be over.
     #[must_use]
     pub fn list_deadline(&self) -> Instant {

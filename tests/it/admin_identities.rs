@@ -32,7 +32,8 @@ impl Rig {
         let issuer = Issuer::new();
         let keys = issuer.jwks();
         let listen = format!("auth: {{ {auth} }}");
-        let weir = Weir::over([&jira]).listen(&listen).start_in(|home, yaml| {
+        let builder = Weir::over([&jira]).top("audit: { file: weir.jsonl }");
+        let weir = builder.listen(&listen).start_in(|home, yaml| {
             let from = yaml.find("admin:").unwrap();
             let line = yaml[from..].lines().next().unwrap();
             let port = line.split("127.0.0.1:").nth(1).unwrap();
@@ -91,6 +92,37 @@ async fn may(rig: &Rig, credential: &str) -> (u16, u16) {
 async fn wait_known(rig: &Rig, key: &str) {
     bounded("the key", async {
         while may(rig, key).await.0 == 401 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_record_of_a_reload_names_the_operator() {
+    let rig = Rig::with_both(&format!("page: write, auth: {ROLES}")).await;
+    let deploy = rig.key("one", "deploy").await;
+    wait_known(&rig, &deploy).await;
+    let file = rig.weir.home.path().join("weir.jsonl");
+    let count = || {
+        let text = fs::read_to_string(&file).unwrap();
+        let named = text.lines().filter(|line| {
+            line.contains(r#""caller_identity":"deploy""#)
+                && line.contains(r#""method":"weir/reload""#)
+        });
+        named.count()
+    };
+    let reload = rig.request(&Method::POST, "/reload");
+    assert_eq!(answer(reload.bearer_auth(&deploy)).await.0, 200);
+    // By the page too.
+    let own = rig.weir.admin_url("");
+    let reload = rig
+        .request(&Method::POST, "/page/reload")
+        .bearer_auth(&deploy);
+    let reload = reload.header("origin", own.trim_end_matches('/'));
+    answer(reload.header("sec-fetch-site", "same-origin")).await;
+    bounded("the records", async {
+        while count() < 2 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     })

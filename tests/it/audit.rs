@@ -11,6 +11,7 @@ use crate::support::client::{Legacy, Modern, call_params, pool};
 use crate::support::upstream::Upstream;
 use crate::support::weir::{ADMIN_TOKEN, Builder, Process, Weir};
 
+mod clients;
 mod disk;
 mod kills;
 mod operators;

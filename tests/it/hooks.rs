@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::aws::{KEY, Keyring, SECRET};
 use crate::support::bounded;
-use crate::support::client::{Client, Modern, call_params};
+use crate::support::client::{Client, Modern, Reply, call_params};
 use crate::support::hook::{Function, HookServer, file};
 use crate::support::ran::weir;
 use crate::support::upstream::{Kind, Upstream};
@@ -492,6 +492,127 @@ async fn a_hook_that_sees_redacted_data_sees_no_planted_value_and_changes_none()
     }
 }
 
+/// The headers in each input that a hook got.
+fn headers_in(server: &HookServer) -> Vec<Value> {
+    let inputs = server.inputs().into_iter();
+    inputs
+        .map(|input| input["mcp"]["gatewayRequest"]["headers"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_hook_sees_the_headers_of_the_caller_that_the_config_lists_and_no_other() {
+    let erp = erp().await;
+    let server = HookServer::http(Function::Passes).await;
+    let settings = ", timeout: 20s, pass_request_headers: [X-Tenant, user-agent, mcp-protocol-version, x-none]";
+    let weir = with_url(&erp, &server, settings).start().await;
+    weir.wait_tools(["erp__drop", "erp__search"]).await;
+    let params = call_params("erp__search", "{}");
+    for client in Client::both(&weir).await {
+        let ask = client.ask("tools/call", &params);
+        let ask = ask
+            .header("x-tenant", "acme, \"1\"")
+            .header("x-secret", "s");
+        let ask = ask.header("user-agent", "cli/1");
+        assert!(ask.send().await.succeeded());
+        let version = match client.is_modern() {
+            true => "2026-07-28",
+            false => "2025-11-25",
+        };
+        let expected = json!({ "X-Tenant": "acme, \"1\"", "user-agent": "cli/1", "mcp-protocol-version": version });
+        let seen = headers_in(&server);
+        // Of the request and of its answer.
+        assert_eq!(seen[seen.len() - 2..], [expected.clone(), expected]);
+    }
+    // A message of a batch is a request with the headers of the batch.
+    let legacy = weir.legacy("2025-03-26").await;
+    let batch =
+        format!(r#"[{{"jsonrpc":"2.0","id":"b","method":"tools/call","params":{params}}}]"#);
+    let ask = legacy.ask("tools/call", "{}").header("x-tenant", "b");
+    assert_eq!(ask.send_body(&batch).await.status, 200);
+    assert_eq!(headers_in(&server).pop().unwrap()["X-Tenant"], "b");
+    // Nothing of it goes to the upstream.
+    for request in erp.requests("tools/call") {
+        assert_eq!(request.header("x-tenant"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_header_is_redacted_for_a_hook_that_sees_redacted_data() {
+    let erp = erp().await;
+    let server = HookServer::http(Function::Passes).await;
+    let rules = "guard: { redact: { towards_upstream: { EMAIL: mask } } }";
+    let settings = ", timeout: 20s, sees: redacted, pass_request_headers: [x-user]";
+    let weir = with_url(&erp, &server, settings).top(rules).start().await;
+    weir.wait_tools(["erp__drop", "erp__search"]).await;
+    for client in Client::both(&weir).await {
+        let ask = client.ask("tools/call", &call_params("erp__search", "{}"));
+        let reply = ask.header("x-user", "ann@mail.example").send().await;
+        assert!(reply.succeeded());
+    }
+    let seen = headers_in(&server);
+    assert_eq!(seen, vec![json!({ "x-user": "[EMAIL]" }); 4]);
+}
+
+/// How many milliseconds an upstream was given for the last call.
+fn given(up: &Upstream) -> u64 {
+    let left = up
+        .last("tools/call")
+        .raw(&["params", "_meta", "weir/deadlineMs"]);
+    left.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_time_of_a_hook_is_taken_from_the_time_of_the_call() {
+    let erp = erp().await;
+    let server = HookServer::http(Function::PassesAfter(Duration::from_millis(600))).await;
+    let settings = ", timeout: 20s, on: [request], on_failure: pass";
+    let weir = with_url(&erp, &server, settings)
+        .upstream("erp", "timeouts: { call: 10s }")
+        .start()
+        .await;
+    weir.wait_tools(["erp__drop", "erp__search"]).await;
+    for client in Client::both(&weir).await {
+        let ask = || client.ask("tools/call", &call_params("erp__search", "{}"));
+        // Less a margin for the way back.
+        assert!(ask().send().await.succeeded());
+        assert!(given(&erp) <= 10_000 - 600 - 500, "{}", given(&erp));
+        let least = ask().meta("weir/deadlineMs", "5000");
+        assert!(least.send().await.succeeded());
+        assert!(given(&erp) <= (5_000 - 600) * 9 / 10, "{}", given(&erp));
+        // The hook gets no more than is left, and then there is nothing for the upstream.
+        let before = erp.count("tools/call");
+        let begun = std::time::Instant::now();
+        let reply = ask().meta("weir/deadlineMs", "100").send().await;
+        assert_eq!(reply.code(), -32603, "{reply:?}");
+        assert!(begun.elapsed() < Duration::from_millis(550));
+        assert_eq!(erp.count("tools/call"), before);
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_charged_where_a_hook_sends_it() {
+    let erp = erp().await;
+    let server = HookServer::http(Function::Renames("erp__drop")).await;
+    let rates = "limits: { rates: [{ name: searches, per: tool, tools: ['erp__search'], requests: 1/1h }, { name: drops, per: tool, tools: ['erp__drop'], requests: 2/1h, burst: 2 }, { name: slots, per: caller, in_flight: 1 }, { name: all, per: all, requests: 3/1h, burst: 3 }] }";
+    let settings = ", timeout: 20s, on: [request]";
+    let weir = with_url(&erp, &server, settings).top(rates).start().await;
+    weir.wait_tools(["erp__drop", "erp__search"]).await;
+    for client in Client::both(&weir).await {
+        // Each goes to the other tool: the rule of this one has its request back, and those about both
+        // are charged once.
+        let said = client.call("erp__search", "{}").await;
+        assert_eq!(said.text(), "erp.drop {}", "{said:?}");
+    }
+    let client = weir.modern();
+    let limit = |reply: Reply| reply.error()["data"]["limit"].clone();
+    assert_eq!(limit(client.call("erp__search", "{}").await), "drops");
+    // That one was charged: the hook was asked.
+    server.set(Function::Passes);
+    assert_eq!(limit(client.call("erp__search", "{}").await), "searches");
+    assert_eq!(erp.count("tools/call"), 2);
+}
+
 #[tokio::test]
 async fn hooks_are_asked_in_their_order_and_only_about_what_they_are_for() {
     let (erp, hr) = (
@@ -524,7 +645,7 @@ async fn hooks_are_asked_in_their_order_and_only_about_what_they_are_for() {
 async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("weir.yaml");
-    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\nupstreams: {}\n";
+    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\n  f: { socket: s, pass_request_headers: [x-tenant, Authorization] }\n  g: { socket: s, pass_request_headers: [X-Amz-Security-Token] }\n  h: { socket: s, pass_request_headers: [x, X] }\n  i: { socket: s, pass_request_headers: ['a b'] }\nupstreams: {}\n";
     std::fs::write(&path, yaml).unwrap();
     let checked = weir(["check", "-c", path.to_str().unwrap()]).await;
     assert_eq!(checked.code, Some(2));
@@ -534,6 +655,10 @@ async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
         (4, "one endpoint"),
         (5, "hooks do not see this method"),
         (6, "write `type: sigv4`"),
+        (7, "a credential or a session"),
+        (8, "a credential or a session"),
+        (9, "set twice"),
+        (10, "not a header name"),
     ] {
         let has = |text: &str| text.contains(&format!("weir.yaml:{line}")) && text.contains(part);
         let all = format!("{}{}", checked.out, checked.err);

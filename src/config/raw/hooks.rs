@@ -24,6 +24,9 @@ pub(in crate::config) struct Hook {
     /// Globs of the subjects of callers that it sees; a caller without a subject has an empty one.
     /// Default: all.
     pub(in crate::config) callers: Option<Vec<String>>,
+    /// Names of headers of the caller's request that it sees, in the payload's `headers`. Headers with
+    /// credentials cannot be passed. Default: none.
+    pub(in crate::config) pass_request_headers: Option<Vec<String>>,
     /// An AWS Lambda function.
     pub(in crate::config) lambda: Option<LambdaFunction>,
     /// A URL that takes the payload in a POST. `${VAR}` is replaced.

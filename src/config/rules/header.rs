@@ -12,6 +12,9 @@ pub enum HeaderSettingError {
     /// One that has a meaning of its own.
     #[error("this header has another meaning: name one that only the platform sets")]
     Meaning,
+    /// One with a credential of the caller.
+    #[error("this header has a credential or a session in it, which hooks do not get")]
+    Credential,
     /// A value with a line break or another character that cannot be sent.
     #[error("has characters that a header cannot have, such as a line break")]
     Value,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use indexmap::IndexMap;
 
 use super::aws;
@@ -12,9 +13,9 @@ use super::tools::check_globs;
 use super::upstream::check_upstream;
 use super::values::{expand, expand_required};
 use crate::config::fingerprint::Fingerprint;
-use crate::config::rules::Rule;
+use crate::config::rules::{HeaderSettingError, Rule};
 use crate::config::secrets::is_region;
-use crate::config::{Hook, HookTarget, raw, units};
+use crate::config::{Hook, HookTarget, PassedHeader, raw, units};
 use crate::document::path::KeyPath;
 use crate::name::UpstreamId;
 
@@ -25,6 +26,23 @@ const CONCURRENCY: u64 = 64;
 const MOST_CONCURRENCY: u64 = 10_000;
 /// The most hooks.
 const HOOKS: usize = 64;
+/// The most headers that one hook sees.
+const HEADERS: usize = 64;
+/// Parts of the names of headers with a credential of the caller, or an id that opens its session.
+const CREDENTIALS: [&str; 12] = [
+    "api-key",
+    "apikey",
+    "assertion",
+    "authorization",
+    "cookie",
+    "credential",
+    "jwt",
+    "oidc",
+    "password",
+    "secret",
+    "session",
+    "token",
+];
 /// The methods that hooks see: those of requests for one upstream.
 const METHODS: [&str; 8] = [
     "tools/call",
@@ -77,6 +95,8 @@ fn check_hook(
     let upstreams = globs("upstreams", raw.upstreams.take());
     let callers = globs("callers", raw.callers.take());
     let methods = check_methods(check, raw.methods.take(), &at.key("methods"));
+    let headers = raw.pass_request_headers.take().unwrap_or_default();
+    let request_headers = check_headers(check, &headers, &at.key("pass_request_headers"));
     let timeout = raw.timeout.take();
     let timeout = timeout.map_or(Ok(TIMEOUT), |text| units::duration(&text.0));
     let timeout = check.or(&at.key("timeout"), timeout, TIMEOUT);
@@ -97,6 +117,7 @@ fn check_hook(
         tools,
         upstreams,
         callers,
+        request_headers,
         timeout,
         passes_on_failure,
         sees_redacted,
@@ -120,6 +141,35 @@ fn check_methods(check: &mut Check<'_>, written: Option<Vec<String>>, at: &KeyPa
         }
     }
     methods
+}
+
+fn check_headers(check: &mut Check<'_>, written: &[String], at: &KeyPath) -> Vec<PassedHeader> {
+    if written.len() > HEADERS {
+        check.report(at, Rule::Most(HEADERS as u64));
+    }
+    let mut passed: Vec<PassedHeader> = Vec::new();
+    for (index, written) in written.iter().take(HEADERS).enumerate() {
+        let Some(name) = check.ok(&at.item(index), passed_header(written)) else {
+            continue;
+        };
+        if passed.iter().any(|known| known.name == name) {
+            check.report(&at.item(index), HeaderSettingError::Twice);
+        }
+        let written = written.as_str().into();
+        passed.push(PassedHeader { name, written });
+    }
+    passed
+}
+
+/// Reads the name of a header that a hook may see.
+fn passed_header(text: &str) -> Result<HeaderName, HeaderSettingError> {
+    let name: HeaderName = text.parse().map_err(|_| HeaderSettingError::Name)?;
+    let lower = name.as_str();
+    let is_key = lower.ends_with("-key") && lower != "idempotency-key";
+    match is_key || CREDENTIALS.iter().any(|part| lower.contains(part)) {
+        true => Err(HeaderSettingError::Credential),
+        false => Ok(name),
+    }
 }
 
 fn check_target(

@@ -18,6 +18,7 @@ pub fn check(data: &[u8]) {
     for response in [None, Some((200, RESPONSE))] {
         let interception = Interception {
             path: "/mcp",
+            headers: "{}",
             id: &id,
             request: REQUEST,
             response,

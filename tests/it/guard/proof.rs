@@ -6,15 +6,21 @@
 
 mod back;
 mod chain;
+mod generated;
 mod kinds;
+mod lane;
 mod random;
 mod seen;
 mod tree;
 mod values;
 mod wire;
 
+use futures::StreamExt as _;
+use serde_json::Value;
+
 use crate::audit;
 use crate::support::client::{Client, pool};
+use crate::support::upstream::Upstream;
 use crate::support::weir::{ADMIN_TOKEN, Builder, Weir};
 
 use seen::{assert_no_file, assert_none};
@@ -29,6 +35,25 @@ use values::Planted;
 fn messages() -> usize {
     let whole = std::env::var("WEIR_PROOF").ok();
     whole.map_or(300, |whole| whole.parse().unwrap()) / 3
+}
+
+/// How many messages are on their way at once: most of the time of one is waiting.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Does something with the number of each message, for many at once.
+async fn for_each_message<F: Future<Output = ()>>(act: impl Fn(usize) -> F) {
+    let numbers = futures::stream::iter(0..messages());
+    numbers.for_each_concurrent(SIDE_BY_SIDE, act).await;
+}
+
+/// The params of the request with this id, as an upstream got it.
+fn params_of(upstream: &Upstream, method: &str, id: &str) -> Value {
+    let seen = upstream.log().seen();
+    let is_it = |request: &&crate::support::upstream::Recorded| {
+        request.method == method && request.header("x-request-id") == Some(id)
+    };
+    let found = seen.requests.iter().rev().find(is_it);
+    found.expect("it arrived").value["params"].clone()
 }
 
 /// The fate of a value on its way to an upstream that is not cleared.

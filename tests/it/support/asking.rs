@@ -43,6 +43,7 @@ pub struct Builder {
     capabilities: String,
     tools: Vec<String>,
     resources: Vec<String>,
+    prompts: Vec<String>,
 }
 
 struct Inner {
@@ -140,6 +141,14 @@ impl Builder {
         self
     }
 
+    pub fn prompts<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names = names
+            .into_iter()
+            .map(|name| format!(r#"{{"name":{}}}"#, quote(name)));
+        self.prompts.extend(names);
+        self
+    }
+
     pub async fn start(mut self) -> Asking {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (calls, called) = mpsc::channel(64);
@@ -183,6 +192,7 @@ impl Asking {
             capabilities: r#"{"tools":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"logging":{}}"#.to_owned(),
             tools: Vec::new(),
             resources: Vec::new(),
+            prompts: Vec::new(),
         }
     }
 
@@ -220,6 +230,11 @@ impl Asking {
     /// All requests with this method so far; the empty method is that of responses, GET and DELETE.
     pub fn requests(&self, method: &str) -> Vec<Recorded> {
         self.inner.log.seen().of(method).cloned().collect()
+    }
+
+    /// All that arrived.
+    pub fn arrived(&self) -> Vec<Recorded> {
+        self.inner.log.seen().requests.clone()
     }
 
     pub fn count(&self, method: &str) -> usize {
@@ -480,6 +495,10 @@ impl Inner {
             "resources/list" => {
                 let resources = self.about.resources.join(",");
                 format!(r#"{{{stamps}"resources":[{resources}]}}"#)
+            }
+            "prompts/list" if !self.about.prompts.is_empty() => {
+                let prompts = self.about.prompts.join(",");
+                format!(r#"{{{stamps}"prompts":[{prompts}]}}"#)
             }
             "resources/templates/list" => format!(r#"{{{stamps}"resourceTemplates":[]}}"#),
             "resources/subscribe" if uri.contains("refused") => {

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::at;
 use super::aws::Keyring;
 
 /// How a function ends.
@@ -36,6 +37,10 @@ pub enum Function {
     Drips,
     /// It returns everything as it came.
     Passes,
+    /// The same, after so long.
+    PassesAfter(Duration),
+    /// It returns requests with this name in place of theirs.
+    Renames(&'static str),
     /// It answers so many bytes.
     Huge(usize),
 }
@@ -146,6 +151,15 @@ async fn answer(
         Function::Hangs => std::future::pending().await,
         Function::Drips => drip().into_response(),
         Function::Passes => pass(&body).into_response(),
+        Function::PassesAfter(time) => {
+            tokio::time::sleep(time).await;
+            pass(&body).into_response()
+        }
+        Function::Renames(name) => {
+            let mut input: Value = serde_json::from_slice(&body).unwrap();
+            input["mcp"]["gatewayRequest"]["body"]["params"]["name"] = name.into();
+            pass(input.to_string().as_bytes()).into_response()
+        }
         Function::Huge(bytes) => vec![b' '; bytes].into_response(),
     }
 }
@@ -162,21 +176,21 @@ fn drip() -> axum::body::Body {
     axum::body::Body::from_stream(bytes)
 }
 
-/// The output that changes nothing.
+/// The output that changes nothing: bodies keep their bytes.
 fn pass(input: &[u8]) -> String {
-    let input: Value = serde_json::from_slice(input).unwrap();
-    let mcp = &input["mcp"];
-    let response = &mcp["gatewayResponse"];
-    let transformed = if response.is_null() {
-        let body = &mcp["gatewayRequest"]["body"];
-        serde_json::json!({ "transformedGatewayRequest": { "body": body } })
-    } else {
-        serde_json::json!({ "transformedGatewayResponse": {
-            "statusCode": response["statusCode"],
-            "body": response["body"],
-        } })
+    let input = std::str::from_utf8(input).unwrap();
+    let within = |path: [&str; 2]| at(input, &["mcp", path[0], path[1]]);
+    let transformed = match within(["gatewayResponse", "body"]) {
+        None => {
+            let body = within(["gatewayRequest", "body"]).unwrap();
+            format!(r#"{{"transformedGatewayRequest":{{"body":{body}}}}}"#)
+        }
+        Some(body) => {
+            let status = within(["gatewayResponse", "statusCode"]).unwrap();
+            format!(r#"{{"transformedGatewayResponse":{{"statusCode":{status},"body":{body}}}}}"#)
+        }
     };
-    serde_json::json!({ "interceptorOutputVersion": "1.0", "mcp": transformed }).to_string()
+    format!(r#"{{"interceptorOutputVersion":"1.0","mcp":{transformed}}}"#)
 }
 
 /// Runs `lambda_handler` of a file in a process of its own.

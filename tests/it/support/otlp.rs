@@ -97,6 +97,15 @@ impl OtlpReceiver {
         self.received.spans.lock().clone()
     }
 
+    /// All that arrived, as it can be searched.
+    pub fn arrived(&self) -> Vec<u8> {
+        let mut all = format!("{:?}", self.spans()).into_bytes();
+        for (_, body) in self.received.others.lock().iter() {
+            all.extend_from_slice(body);
+        }
+        all
+    }
+
     /// Waits for a request to this path with all of these texts in it.
     pub async fn wait_other(&self, path: &str, texts: &[&str]) {
         let has_all = |body: &[u8]| {

@@ -1,6 +1,8 @@
 //! Three weirs with one key. The last one clears some of its upstreams; nobody before them sees a value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,8 +11,12 @@ use super::seen::assert_none;
 use super::tree::{Fate, Tree};
 use super::values::{OWN, Planted};
 use super::wire::Wire;
-use super::{assert_clean, callers, messages, round_trip, towards_upstream, watched};
+use super::{
+    assert_clean, callers, for_each_message, messages, params_of, round_trip, towards_upstream,
+    watched,
+};
 use crate::audit;
+use crate::support::bounded;
 use crate::support::client::{Client, call_params};
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
@@ -96,10 +102,11 @@ impl Chain {
             Fate::Pseudonym | Fate::Stays => Fate::Stays,
             Fate::Mask => Fate::Mask,
         };
-        let sent = self.ups[which].last("tools/call").value["params"]["arguments"].clone();
+        let params = params_of(&self.ups[which], "tools/call", &format!("n-{number}"));
+        let sent = &params["arguments"];
         let fits = match which < 2 {
-            true => tree.fits(&sent, &cleared),
-            false => tree.fits(&sent, &towards_upstream),
+            true => tree.fits(sent, &cleared),
+            false => tree.fits(sent, &towards_upstream),
         };
         assert!(fits, "{tool}: {arguments}\n was sent as {sent}");
         let text = reply.text();
@@ -116,17 +123,14 @@ impl Chain {
     /// The ids of pseudonyms in the records of requests, by their ids, at each weir.
     fn ids(&self) -> [BTreeMap<String, BTreeSet<String>>; 3] {
         self.weirs.each_ref().map(|weir| {
-            let lines = audit::all_lines(&weir.home.path().join("audit"));
-            let calls = lines
-                .into_iter()
-                .filter(|line| line["method"] == "tools/call");
+            let calls = calls_in(&weir.home.path().join("audit"));
             let of = |line: audit::Line| {
                 let ids = line["redaction_tokens_ids"].clone();
                 let ids: Option<BTreeSet<String>> = serde_json::from_value(ids).unwrap();
                 let request = line["request_id"].as_str().unwrap().to_owned();
                 (request, ids.unwrap_or_default())
             };
-            calls.map(of).collect()
+            calls.into_iter().map(of).collect()
         })
     }
 
@@ -146,18 +150,43 @@ impl Chain {
     }
 }
 
+/// The records of calls in a folder, as far as they are written.
+fn calls_in(folder: &Path) -> Vec<audit::Line> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
+    let texts = files.map(|file| std::fs::read_to_string(file).unwrap_or_default());
+    let calls = texts.flat_map(|text| {
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().filter(|line| line.contains("\"tools/call\""));
+        let lines = lines.map(|line| serde_json::from_str::<audit::Line>(line).unwrap());
+        lines.collect::<Vec<_>>()
+    });
+    calls
+        .filter(|line| line["method"] == "tools/call")
+        .collect()
+}
+
 #[tokio::test]
 async fn over_three_weirs_only_cleared_upstreams_and_callers_see_what_is_planted() {
     let chain = Chain::start().await;
     let callers = callers(&chain.weirs[0]).await;
-    for number in 0..messages() {
+    let (running, callers) = (&chain, &callers);
+    for_each_message(|number| async move {
         let random = &mut Random::new(0x1_0000_0000 + number as u64);
-        let caller = random.choose(&callers);
-        chain.call(random, caller, number).await;
-    }
+        let caller = random.choose(callers);
+        running.call(random, caller, number).await;
+    })
+    .await;
     for weir in &chain.weirs {
-        let file = weir.home.path().join("audit/weir.jsonl");
-        audit::line_of(&file, &format!("n-{}", messages() - 1)).await;
+        let folder = weir.home.path().join("audit");
+        bounded("the records", async {
+            // Another process: nothing to be woken by.
+            while calls_in(&folder).len() < messages() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
     }
     let [first, middle, last] = chain.ids();
     assert_eq!(

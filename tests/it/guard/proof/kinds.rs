@@ -8,14 +8,18 @@ use super::random::Random;
 use super::seen::assert_none;
 use super::tree::{Part, Tree, fits, spell, text_with};
 use super::values::{OWN, Planted};
-use super::{assert_clean, callers, messages, round_trip, towards_upstream, watched};
+use super::{
+    assert_clean, callers, for_each_message, params_of, round_trip, towards_upstream, watched,
+};
 use crate::support::agentcore::{Agentcore, Door as AgentcoreDoor, SIGNED};
-use crate::support::client::{Client, call_params, encoded};
+use crate::support::client::{Client, Legacy, call_params, encoded};
+use crate::support::hook::{Function, HookServer};
+use crate::support::otlp::OtlpReceiver;
 use crate::support::quote;
 use crate::support::tls::{Ca, Door, config};
 use crate::support::token_server::TokenServer;
 use crate::support::upstream::Upstream;
-use crate::support::weir::{Weir, child_upstream};
+use crate::support::weir::{Builder, Weir, child_upstream};
 
 /// The upstreams with their tools.
 const TOOLS: [(&str, &str); 10] = [
@@ -44,6 +48,9 @@ struct World {
     _folder: tempfile::TempDir,
     _tokens: TokenServer,
     _door: Door,
+    /// Sees what may go to upstreams, and no more.
+    hook: HookServer,
+    telemetry: OtlpReceiver,
     weir: Weir,
 }
 
@@ -51,31 +58,7 @@ impl World {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = TokenServer::start().await;
-        let template = |name: &str| format!("{name}://u/{{who}}");
-        let (open, old) = (template("open"), template("old"));
-        let dual = |name: &str| Upstream::named(name).tools(["echo"]).prompts(["p"]);
-        let plain = vec![
-            dual("open")
-                .raw_tool(GO)
-                .templates([&*open])
-                .modern()
-                .sse()
-                .start()
-                .await,
-            dual("old")
-                .templates([&*old])
-                .legacy("2025-06-18")
-                .start()
-                .await,
-            dual("key")
-                .require_header("x-api-key", "k")
-                .legacy("2025-11-25")
-                .sse()
-                .start()
-                .await,
-            dual("oauth").tokens_of(&tokens).modern().start().await,
-            dual("mtls").legacy("2025-03-26").start().await,
-        ];
+        let plain = Self::plain(&tokens).await;
         let gateway = Agentcore::gateway(|script| {
             script.door = AgentcoreDoor::signed();
             script.versions = vec!["2025-11-25".to_owned()];
@@ -96,8 +79,22 @@ impl World {
         let logs: Vec<_> = ["child", "grandchild"]
             .map(|name| (name, folder.path().join(format!("{name}.log"))))
             .to_vec();
-        let weir = Self::weir(&plain, &agentcore, &logs, &tokens, &door, folder.path()).await;
+        let (hook, telemetry) = (
+            HookServer::http(Function::Passes).await,
+            OtlpReceiver::start().await,
+        );
+        let watching = format!(
+            "hooks: {{ h: {{ url: '{}', upstreams: [open, old], timeout: 20s, sees: redacted, pass_request_headers: [x-user] }} }}\n{}",
+            hook.url(),
+            telemetry.setting_with(", sample: 1")
+        );
+        let builder = Self::weir(&plain, &agentcore, &logs, &tokens, &door, folder.path());
+        let weir = watched(builder.top(&watching)).start().await;
+        let names = TOOLS.map(|(name, tool)| format!("{name}__{tool}"));
+        weir.wait_tools(names.each_ref().map(String::as_str)).await;
         Self {
+            hook,
+            telemetry,
             plain,
             agentcore,
             logs,
@@ -108,14 +105,44 @@ impl World {
         }
     }
 
-    async fn weir(
+    /// The HTTP servers of the tests.
+    async fn plain(tokens: &TokenServer) -> Vec<Upstream> {
+        let template = |name: &str| format!("{name}://u/{{who}}");
+        let (open, old) = (template("open"), template("old"));
+        let dual = |name: &str| Upstream::named(name).tools(["echo"]).prompts(["p"]);
+        vec![
+            dual("open")
+                .raw_tool(GO)
+                .templates([&*open])
+                .modern()
+                .sse()
+                .start()
+                .await,
+            dual("old")
+                .templates([&*old])
+                .legacy("2025-06-18")
+                .start()
+                .await,
+            dual("key")
+                .require_header("x-api-key", "k")
+                .legacy("2025-11-25")
+                .sse()
+                .start()
+                .await,
+            dual("oauth").tokens_of(tokens).modern().start().await,
+            dual("mtls").legacy("2025-03-26").start().await,
+        ]
+    }
+
+    /// The weir over these, without what it writes.
+    fn weir(
         plain: &[Upstream],
         agentcore: &[(&str, Agentcore)],
         logs: &[(&str, PathBuf)],
         tokens: &TokenServer,
         door: &Door,
         folder: &std::path::Path,
-    ) -> Weir {
+    ) -> Builder {
         let mut written = String::new();
         for ((name, log), era) in logs.iter().zip(["legacy", "modern"]) {
             written += &child_upstream(name, &["--era", era, "--log", log.to_str().unwrap()]);
@@ -142,7 +169,7 @@ impl World {
             "auth: {{ type: oauth2_client_credentials, client_id: weir, token_url: \"{}\", client_secret: {{ value: s3cret }} }}",
             tokens.url()
         );
-        builder = builder
+        builder
             .upstream("open", "forward_meta: true")
             .upstream("old", "forward_meta: true")
             .upstream(
@@ -151,29 +178,28 @@ impl World {
             )
             .upstream("oauth", &oauth)
             .upstream("mtls", &tls)
-            .top(&format!("guard: {{ redact: {{ {GUARD}, {OWN} }} }}"));
-        let weir = watched(builder).start().await;
-        let names = TOOLS.map(|(name, tool)| format!("{name}__{tool}"));
-        weir.wait_tools(names.each_ref().map(String::as_str)).await;
-        weir
+            .top(&format!("guard: {{ redact: {{ {GUARD}, {OWN} }} }}"))
     }
 
-    /// The newest request with this method that an upstream of the tests' own got, as a value.
-    fn last(&self, name: &str, method: &str) -> Option<Value> {
+    /// The params of the call with this id, as an upstream of the tests' own got it.
+    fn sent(&self, name: &str, id: &str) -> Option<Value> {
         let upstream = self.plain.iter().find(|upstream| upstream.name() == name)?;
-        Some(upstream.last(method).value["params"].clone())
+        Some(params_of(upstream, "tools/call", id))
     }
 
-    async fn call_a_tool(&self, random: &mut Random, caller: &Client) {
+    async fn call_a_tool(&self, random: &mut Random, caller: &Client, id: &str) {
         let (name, tool) = *random.choose(&TOOLS);
         if tool == "go" {
             return self.call_with_a_header(random, caller).await;
         }
         let tree = Tree::root(random);
         let arguments = tree.write(random);
-        let reply = caller.call(&format!("{name}__{tool}"), &arguments).await;
+        let params = call_params(&format!("{name}__{tool}"), &arguments);
+        let user = Planted::plain_mail(random).text;
+        let ask = caller.ask("tools/call", &params).header("x-user", &user);
+        let reply = ask.header("x-request-id", id).send().await;
         assert!(reply.succeeded(), "{name}: {arguments}: {reply:?}");
-        if let Some(params) = self.last(name, "tools/call") {
+        if let Some(params) = self.sent(name, id) {
             let sent = &params["arguments"];
             assert!(
                 tree.fits(sent, &towards_upstream),
@@ -196,6 +222,42 @@ impl World {
         let reply = ask.send().await;
         assert!(reply.succeeded(), "{arguments}: {reply:?}");
         assert_round_trip(&tree, &arguments, &reply.text());
+    }
+
+    /// Calls in one batch, as only 2025-03-26 has them.
+    async fn call_in_a_batch(&self, random: &mut Random, caller: &Legacy, id: &str) {
+        let mut calls = Vec::new();
+        let mut messages = Vec::new();
+        for at in 0..=random.below(3) {
+            let (name, tool) = *random.choose(&TOOLS);
+            let tool = if tool == "go" { "echo" } else { tool };
+            let tree = Tree::root(random);
+            let arguments = tree.write(random);
+            let params = call_params(&format!("{name}__{tool}"), &arguments);
+            messages.push(format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":\"{id}-{at}\",\"method\":\"tools/call\",\"params\":{params}}}"
+            ));
+            calls.push((tree, arguments));
+        }
+        let reply = caller.post(&format!("[{}]", messages.join(","))).await;
+        let answers: Vec<Value> = match reply.events.is_empty() {
+            true => serde_json::from_slice(&reply.body).unwrap(),
+            false => {
+                let events = reply.events.iter();
+                events
+                    .map(|event| serde_json::from_str(event).unwrap())
+                    .collect()
+            }
+        };
+        assert_eq!(answers.len(), calls.len(), "{messages:?}: {reply:?}");
+        for answer in answers {
+            let number = answer["id"].as_str().and_then(|text| text.rsplit_once('-'));
+            let at: usize = number.unwrap().1.parse().unwrap();
+            let (tree, arguments) = &calls[at];
+            let text = answer["result"]["content"][0]["text"].as_str();
+            let text = text.unwrap_or_else(|| panic!("{arguments}: {answer}"));
+            assert_round_trip(tree, arguments, text);
+        }
     }
 
     async fn get_a_prompt(&self, random: &mut Random, caller: &Client) {
@@ -239,15 +301,16 @@ impl World {
         assert_eq!(value["contents"][0]["text"], format!("{name}.{uri} {{}}"));
     }
 
-    async fn send_meta(&self, random: &mut Random, caller: &Client) {
+    async fn send_meta(&self, random: &mut Random, caller: &Client, id: &str) {
         let name = *random.choose(&["open", "old"]);
         // No paths of fields begin in `_meta`.
         let tree = Tree::root_without_fields(random);
         let written = tree.write(random);
         let ask = caller.ask("tools/call", &format!("{{\"name\":\"{name}__echo\"}}"));
-        let reply = ask.meta("own/key", &written).send().await;
+        let ask = ask.meta("own/key", &written).header("x-request-id", id);
+        let reply = ask.send().await;
         assert!(reply.succeeded(), "{written}: {reply:?}");
-        let sent = self.last(name, "tools/call").unwrap();
+        let sent = self.sent(name, id).unwrap();
         assert!(
             tree.fits(&sent["_meta"]["own/key"], &towards_upstream),
             "{written}: {sent}"
@@ -303,7 +366,14 @@ impl World {
         for (name, log) in &self.logs {
             assert_none(&std::fs::read(log).unwrap(), name);
         }
+        assert!(!self.hook.inputs().is_empty());
+        for input in self.hook.inputs() {
+            assert_none(input.to_string().as_bytes(), "a hook");
+        }
         assert_clean(self.weir).await;
+        // What was left goes out when weir stops.
+        assert!(!self.telemetry.spans().is_empty());
+        assert_none(&self.telemetry.arrived(), "telemetry");
     }
 }
 
@@ -323,17 +393,21 @@ fn assert_round_trip(tree: &Tree, arguments: &str, text: &str) {
 async fn no_upstream_of_any_kind_sees_what_is_planted_and_callers_get_it_back() {
     let world = World::start().await;
     let callers = callers(&world.weir).await;
-    for number in 0..messages() {
+    let batches = world.weir.legacy("2025-03-26").await;
+    let (running, callers, batches) = (&world, &callers, &batches);
+    for_each_message(|number| async move {
         let random = &mut Random::new(number as u64);
-        let caller = random.choose(&callers);
-        match random.below(12) {
-            0 => world.get_a_prompt(random, caller).await,
-            1 => world.complete(random, caller).await,
-            2 => world.read_a_resource(random, caller).await,
-            3 => world.send_meta(random, caller).await,
-            4 => world.ask_for_something_unknown(random, caller).await,
-            _ => world.call_a_tool(random, caller).await,
+        let (caller, id) = (random.choose(callers), format!("k-{number}"));
+        match random.below(13) {
+            0 => running.get_a_prompt(random, caller).await,
+            1 => running.complete(random, caller).await,
+            2 => running.read_a_resource(random, caller).await,
+            3 => running.send_meta(random, caller, &id).await,
+            4 => running.ask_for_something_unknown(random, caller).await,
+            5 => running.call_in_a_batch(random, batches, &id).await,
+            _ => running.call_a_tool(random, caller, &id).await,
         }
-    }
+    })
+    .await;
     world.assert_clean().await;
 }
