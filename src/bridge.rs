@@ -5,11 +5,16 @@
 //! The functions here have no side effects; `relay` sends the messages.
 
 pub mod answer;
+pub mod ask_rounds;
+pub mod asks;
 pub mod logs;
+mod older_asks;
 pub mod request;
 pub mod request_state;
 pub mod task_ids;
 
 pub use answer::AnswerBridge;
+pub use ask_rounds::{AskFailure, AskRounds, AskStep, CallerAsk, RetryMembers};
+pub use asks::{AskKind, AskableClient};
 pub use logs::LogFilter;
-pub use request::{Hop, HopMeta, HopParams};
+pub use request::{Hop, HopMeta, HopParams, LegacyClient};

@@ -20,7 +20,7 @@ mod usage;
 pub use caller_session::{CallerSession, ResourceSubscription, RunningCall};
 pub use lives::DamagedSessions;
 pub use platform_sessions::PlatformSessions;
-pub use server_requests::{PendingServerRequest, ServerRequests};
+pub use server_requests::{Asker, CallerAnswer, PendingServerRequest, ServerRequests};
 pub use stream::{SessionStream, UnaskedMessage};
 pub use table::{IDLE, SessionTable};
 pub use token::{NewSession, SessionToken, session_name};

@@ -19,6 +19,8 @@ pub struct AnswerBridge {
     pub upstream: Era,
     /// Whether the call is `resources/read`, whose results and errors have rules of their own.
     pub is_read: bool,
+    /// Whether it is `tools/call`, which can fail with a result that models read.
+    pub is_call: bool,
     /// Whether ids of tasks may be in results and notifications.
     pub has_tasks: bool,
     /// Whether the upstream is a weir, whose errors may be about an upstream of its own.
@@ -80,6 +82,33 @@ impl AnswerBridge {
                 Ok((is_foreign && result.remove("structuredContent")).then(|| result.to_text()))
             }
         }
+    }
+
+    /// Returns the result of a tool in place of the error that its client lacks a capability (-32021),
+    /// which legacy clients do not know (`client/elicitation.mdx`, error handling); `None` for
+    /// another error.
+    #[must_use]
+    pub fn refusal(self, text: &str) -> Option<String> {
+        if !self.is_call || (self.caller, self.upstream) != (Era::Legacy, Era::Modern) {
+            return None;
+        }
+        let error = Object::parse(text).ok()?;
+        if error.get("code") != Some("-32021") {
+            return None;
+        }
+        let message = error.string("message").unwrap_or_default();
+        let data = error.get("data").and_then(|data| Object::parse(data).ok());
+        let required = data
+            .as_ref()
+            .and_then(|data| data.get("requiredCapabilities"));
+        let text = match required {
+            Some(required) => format!("{message}: this client does not declare {required}"),
+            None => message.into_owned(),
+        };
+        let text = json::quote(&text);
+        Some(format!(
+            "{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":true}}"
+        ))
     }
 
     /// Returns the `error` for the caller and its HTTP status; the text is `None` if the upstream's
@@ -183,6 +212,7 @@ mod tests {
         caller: Era::Modern,
         upstream: Era::Legacy,
         is_read: false,
+        is_call: false,
         has_tasks: false,
         is_weir: false,
     };
@@ -190,6 +220,7 @@ mod tests {
         caller: Era::Legacy,
         upstream: Era::Modern,
         is_read: false,
+        is_call: false,
         has_tasks: false,
         is_weir: false,
     };
@@ -213,6 +244,7 @@ mod tests {
                 caller: era,
                 upstream: era,
                 is_read: true,
+                is_call: false,
                 has_tasks: false,
                 is_weir: false,
             };
@@ -271,6 +303,7 @@ mod tests {
                     caller: Era::Modern,
                     upstream: Era::Modern,
                     is_read: false,
+                    is_call: false,
                     has_tasks: false,
                     is_weir: false,
                 },
@@ -279,6 +312,26 @@ mod tests {
             -32603
         );
         assert_eq!(code(OVER, -5), -5);
+    }
+
+    #[test]
+    fn a_missing_capability_is_the_result_of_a_tool_for_a_legacy_client() {
+        let error = r#"{"code":-32021,"message":"needs it","data":{"requiredCapabilities":{"elicitation":{ }}}}"#;
+        let call = AnswerBridge {
+            is_call: true,
+            ..BACK
+        };
+        assert_eq!(
+            call.refusal(error).unwrap(),
+            r#"{"content":[{"type":"text","text":"needs it: this client does not declare {\"elicitation\":{ }}"}],"isError":true}"#
+        );
+        assert_eq!(BACK.refusal(error), None);
+        assert_eq!(call.refusal(r#"{"code":-32602,"message":"x"}"#), None);
+        let same = AnswerBridge {
+            upstream: Era::Legacy,
+            ..call
+        };
+        assert_eq!(same.refusal(error), None);
     }
 
     #[test]

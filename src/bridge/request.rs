@@ -31,6 +31,18 @@ pub struct HopMeta<'s> {
     pub wants_progress: bool,
     /// Whether the `baggage` of HTTP headers goes on. Rules for data do not look at it.
     pub keeps_baggage: bool,
+    /// The parts that a modern upstream is told of the client of a legacy session; `None` where there
+    /// are none.
+    pub client: Option<LegacyClient>,
+}
+
+/// The parts of a legacy session that a modern request carries itself, as JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyClient {
+    /// The capabilities.
+    pub capabilities: String,
+    /// The level of log messages, if it gets any.
+    pub log_level: Option<String>,
 }
 
 /// The two sides of a request: its caller and its upstream.
@@ -97,12 +109,7 @@ pub fn rewrite_params(
         (Era::Legacy, Era::Legacy) => {}
         // The envelope of a modern request means nothing to a legacy upstream.
         (Era::Modern, Era::Legacy) => own.retain(|key| !is_envelope(key)),
-        (Era::Legacy, Era::Modern) => {
-            own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
-            own.set(keys::CLIENT_INFO, keys::WEIR);
-            // None, because weir cannot relay a modern upstream's requests to a legacy caller yet.
-            own.set(keys::CLIENT_CAPABILITIES, "{}");
-        }
+        (Era::Legacy, Era::Modern) => set_envelope(&mut own, hop_meta.client.as_ref()),
         (Era::Modern, Era::Modern) => {
             if own
                 .get(keys::CLIENT_CAPABILITIES)
@@ -133,6 +140,17 @@ pub fn rewrite_params(
         token,
         logs,
     })
+}
+
+/// Adds the members that every modern request has (`basic/index.mdx#_meta`).
+fn set_envelope(own: &mut Object<'_>, client: Option<&LegacyClient>) {
+    own.set(keys::PROTOCOL_VERSION, format!("\"{}\"", Version::MODERN));
+    own.set(keys::CLIENT_INFO, keys::WEIR);
+    let capabilities = client.map_or("{}", |client| &client.capabilities);
+    own.set(keys::CLIENT_CAPABILITIES, capabilities.to_owned());
+    if let Some(level) = client.and_then(|client| client.log_level.clone()) {
+        own.set(keys::LOG_LEVEL, level);
+    }
 }
 
 fn is_envelope(key: &str) -> bool {
@@ -179,6 +197,7 @@ mod tests {
             onward,
             wants_progress: false,
             keeps_baggage: true,
+            client: None,
         };
         let hop = Hop {
             caller,

@@ -18,6 +18,8 @@ pub struct Timeouts {
     pub call: Duration,
     /// Between two pieces of one message: a JSON body or an event.
     pub idle: Duration,
+    /// For a caller's answer to what its upstream asks of it during a call.
+    pub ask: Duration,
 }
 
 /// `retry:` — what is tried again, once, when it failed on its way. What was not sent at all, because a kept

@@ -268,6 +268,10 @@ pub(super) struct Timeouts {
     /// stops coming. Before a message and between two of them an upstream may be silent for as long
     /// as `call` or `list` allow, and on a stream of changes for ever. Default: 60s.
     pub(super) idle: Option<Duration>,
+    /// Maximum time for a caller's answer to what a server of the other era asks of it during a call
+    /// (elicitation, sampling, roots). The time of the call itself (`call`) stands still meanwhile.
+    /// Default: 10m.
+    pub(super) ask: Option<Duration>,
 }
 
 /// Which calls are retried, once, after a failure of the connection.

@@ -76,11 +76,14 @@ impl Running {
             Some(call) => tokio::select! {
                 biased;
                 outgoing = reply.next() => outgoing,
-                () = call.token.cancelled() => None,
+                () = call.token.cancelled() => {
+                    // It is cancelled upstream, and what its caller was asked is taken back.
+                    reply.cancel();
+                    reply.next().await
+                }
             },
         };
         if outgoing.is_none() {
-            // Dropping an unfinished reply is what cancels it upstream.
             self.reply = None;
         }
         outgoing

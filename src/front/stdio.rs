@@ -1,6 +1,7 @@
 //! One caller on stdin and stdout: newline-delimited messages of either era.
 
 mod client;
+mod writer;
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
@@ -27,7 +28,7 @@ use crate::protocol::message::{self, Id, Message, MessageError, Notification, Re
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::record::{Record, RequestOrigin};
-use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Scope};
+use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Reply, Scope};
 use crate::session::CallerSession;
 
 use client::StdioClient;
@@ -80,7 +81,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let (out, outgoing) = mpsc::channel(OUTGOING);
     let tasks = TaskTracker::new();
-    let writer = tasks.spawn(write(output, outgoing));
+    let writer = tasks.spawn(writer::write(output, outgoing));
     let connection = Arc::new(Connection {
         live,
         out,
@@ -134,30 +135,6 @@ pub async fn serve(
         session.end();
     }
     writer.await.unwrap_or(Ok(()))
-}
-
-async fn write(
-    mut output: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<Bytes>,
-) -> std::io::Result<()> {
-    while let Some(message) = outgoing.recv().await {
-        // A line break inside JSON is insignificant whitespace; in this framing it would end the
-        // message.
-        let mut line: Vec<u8> = message
-            .iter()
-            .map(|byte| {
-                if matches!(byte, b'\n' | b'\r') {
-                    b' '
-                } else {
-                    *byte
-                }
-            })
-            .collect();
-        line.push(b'\n');
-        output.write_all(&line).await?;
-        output.flush().await?;
-    }
-    Ok(())
 }
 
 impl Connection {
@@ -369,25 +346,39 @@ impl Connection {
         record: Record,
     ) -> Result<(), Fault> {
         let token = self.begin(&request.id, &self.given_up);
-        let answered = async {
+        let begun = async {
             self.settle(self.settled_by).await;
             let scope = scope(&self.live).streaming(true);
-            let mut reply = relay::answer(&scope, request, record).await?;
-            while let Some(outgoing) = reply.next().await {
-                match outgoing {
-                    Outgoing::Message(message) => self.send(message).await,
-                    Outgoing::Paused(_) => {}
-                    Outgoing::Response(payload) => self.send(payload.concat()).await,
-                }
-            }
-            Ok(())
+            relay::answer(&scope, request, record).await
         };
-        let answered = tokio::select! {
-            answered = answered => answered,
-            () = token.cancelled() => Ok(()),
+        let mut begun = tokio::select! {
+            begun = begun => begun.map(Some),
+            () = token.cancelled() => Ok(None),
         };
+        if let Ok(Some(reply)) = &mut begun {
+            self.write_reply(reply, &token).await;
+        }
         self.end(&request.id);
-        answered
+        begun.map(drop)
+    }
+
+    async fn write_reply(&self, reply: &mut Reply, token: &CancellationToken) {
+        loop {
+            let outgoing = tokio::select! {
+                biased;
+                outgoing = reply.next() => outgoing,
+                () = token.cancelled() => {
+                    reply.cancel();
+                    reply.next().await
+                }
+            };
+            match outgoing {
+                Some(Outgoing::Message(message)) => self.send(message).await,
+                Some(Outgoing::Paused(_)) => {}
+                Some(Outgoing::Response(payload)) => self.send(payload.concat()).await,
+                None => return,
+            }
+        }
     }
 
     async fn relay_changes(

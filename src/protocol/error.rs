@@ -163,6 +163,17 @@ pub enum Fault {
         /// The upstream that asked.
         upstream: Arc<str>,
     },
+    /// The upstream asks its client something during a call, and the caller cannot be asked or does not
+    /// answer.
+    #[error("upstream `{upstream}` asks its client for `{capability}`, {reason}")]
+    Unanswerable {
+        /// The upstream that asked.
+        upstream: Arc<str>,
+        /// The path of the capability that a client needs for it.
+        capability: &'static str,
+        /// Why there is no answer.
+        reason: &'static str,
+    },
     /// The upstream failed: unreachable, too slow, or answering nonsense.
     #[error("upstream `{upstream}`: {reason}")]
     Upstream {
@@ -268,6 +279,7 @@ impl FaultKind {
             Self::Cursor             => both(-32602, OK, Caller),
             Self::Limited            => both(429, OK, Caller),
             Self::NotBridged         => both(-32603, OK, Upstream),
+            Self::Unanswerable       => both(-32603, OK, Caller),
             Self::Upstream           => both(-32603, OK, Upstream),
             Self::CallerIdentity     => both(-32603, OK, Caller),
             Self::NotRecorded        => both(-32603, OK, Weir),
@@ -385,6 +397,14 @@ impl Fault {
             )),
             Self::NotBridged { upstream } => Some(format!(
                 "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",
+                json::quote(upstream)
+            )),
+            Self::Unanswerable {
+                upstream,
+                capability,
+                ..
+            } => Some(format!(
+                "{{\"upstream\":{},\"reason\":\"asks for what cannot be answered\",\"capability\":\"{capability}\"}}",
                 json::quote(upstream)
             )),
             Self::CallerIdentity { upstream } => Some(format!(

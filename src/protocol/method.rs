@@ -52,6 +52,14 @@ pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
 pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
 /// Legacy: the caller's roots changed.
 pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+/// Either era: a server asks a person something, by a form or a URL.
+pub const ELICIT: &str = "elicitation/create";
+/// Either era: a server wants a message of the client's model.
+pub const SAMPLE: &str = "sampling/createMessage";
+/// Either era: a server wants the client's roots.
+pub const ROOTS_LIST: &str = "roots/list";
+/// Legacy (2025-11-25): a person is done at a URL.
+pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
 /// Either era: state of a task, polled.
 pub const TASKS_GET: &str = "tasks/get";
 /// Modern (SEP-2663): input for a task.

@@ -16,9 +16,11 @@ mod in_flight;
 mod notices;
 mod own;
 mod peers;
+mod questions;
+mod renewal;
+mod repeated;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -53,9 +55,8 @@ pub use notices::{answer, progress, roots_changed};
 pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
 pub(super) use peers::peer_for;
 use peers::{is_shared, peer_after_loss};
-
-/// The longest that a call waits for its turn to have the upstream listed again.
-const LONGEST_RENEWAL_DELAY: Duration = Duration::from_secs(1);
+pub(super) use questions::{CallQuestions, QuestionEvent, is_question, refusal};
+use renewal::renewed_route;
 
 /// A request that was sent, with all that is needed to relay its answer.
 pub(super) struct Sent {
@@ -76,6 +77,8 @@ pub(super) struct Sent {
     pub(super) checks: Option<Box<ResultChecks>>,
     /// The hooks that see its answer; `None` if there are none.
     pub(super) hooks: Option<Box<ResponseHooks>>,
+    /// The questions of its upstream to its caller, where they cross eras.
+    pub(super) questions: Option<Box<CallQuestions>>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -278,6 +281,8 @@ impl Sender<'_, '_> {
             slot.note_size(outbound.params.len());
         }
         self.record.note_sent();
+        let guard = self.guard.as_ref();
+        let questions = CallQuestions::of(self.scope, self.link, peer, &outbound, guard);
         let sending = SendingRequest::new(self.link, peer, outbound, self.deadline, slot);
         let (cancel, exchange) = sending.await;
         let attempt = Attempt {
@@ -286,6 +291,7 @@ impl Sender<'_, '_> {
             logs,
             is_task,
             span,
+            questions,
         };
         Ok((attempt, exchange))
     }
@@ -308,6 +314,7 @@ impl Sender<'_, '_> {
             onward: hops::onward(scope, last),
             wants_progress: self.extension.is_some(),
             keeps_baggage: self.guard.is_none(),
+            client: questions::client_of(scope, peer),
         };
         let hop = Hop {
             caller: scope.era(),
@@ -360,6 +367,7 @@ impl Sender<'_, '_> {
             caller: scope.era(),
             upstream: peer.era(),
             is_read: self.target.method == method::RESOURCES_READ,
+            is_call: self.target.method == method::TOOLS_CALL,
             has_tasks: self.target.wraps_tasks || attempt.is_task,
             is_weir: peer.is_weir(),
         };
@@ -375,6 +383,7 @@ impl Sender<'_, '_> {
             guard: self.guard.clone(),
             checks: checks.map(Box::new),
             hooks: None,
+            questions: attempt.questions,
         }
     }
 
@@ -418,32 +427,15 @@ impl Sender<'_, '_> {
         is_task
     }
 
-    /// Lists the upstream again, and takes the tool's new definition (2026-07-28
-    /// `streamable-http.mdx#server-behavior-for-custom-headers`). Returns false if the tool has no
-    /// other headers than before, or the list does not come in time.
+    /// Takes the tool's new definition, if it has other headers now. Returns false if it has not.
     async fn renew(&mut self) -> bool {
         let Some(route) = &self.target.route else {
             return false;
         };
-        // An upstream that refuses each call is not listed for each call: soon a call takes what
-        // another one found.
-        let rounds = &self.link.rounds;
-        let deadline = self.deadline.min(self.link.list_deadline());
-        let is_near = rounds.announcement_delay() <= LONGEST_RENEWAL_DELAY;
-        if is_near && !rounds.follow_change(deadline).await {
-            return false;
-        }
-        let scope = self.scope;
-        let snapshot = scope.live.load();
-        let view = snapshot.view(&scope.caller);
-        let found = view.tool(&route.exposed, scope.era()).filter(|found| {
-            found.upstream == route.upstream
-                && found.original() == route.original()
-                && found.header_params() != route.header_params()
-        });
-        let is_new = found.is_some();
+        let renewed = renewed_route(self.scope, self.link, route, self.deadline).await;
+        let is_new = renewed.is_some();
         if is_new {
-            self.target.route = found;
+            self.target.route = renewed;
         }
         is_new
     }

@@ -170,6 +170,18 @@ impl CallerSession {
         self.profile.version
     }
 
+    /// Returns the client's capabilities as JSON text.
+    #[must_use]
+    pub fn capabilities(&self) -> &str {
+        &self.profile.capabilities
+    }
+
+    /// Returns the level of log messages that the caller set, as JSON text.
+    #[must_use]
+    pub fn log_level(&self) -> Option<Box<str>> {
+        self.lock().log_level.clone()
+    }
+
     /// Returns a number that was not used in this session before.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1

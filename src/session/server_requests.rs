@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::guard::RequestGuard;
+use crate::memory::Reservation;
 use crate::protocol::message::{Id, Message};
 use crate::protocol::method;
 use crate::session::caller_session::CallerSession;
@@ -18,14 +21,57 @@ const PENDING: usize = 64;
 pub struct PendingServerRequest {
     /// The link it came over.
     pub link: Arc<Link>,
-    /// The sender.
-    pub peer: Arc<Peer>,
-    /// The upstream's id.
-    pub id: Id,
-    /// The upstream's progress token, as JSON text.
-    pub token: Option<Box<str>>,
+    /// The receiver of the answer.
+    pub asker: Asker,
     /// The rules for the data of the answer; `None` if all of it passes.
     pub guard: Option<RequestGuard>,
+}
+
+/// The receiver of a caller's answer.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// A legacy upstream, which sent the request.
+    Upstream {
+        /// The sender.
+        peer: Arc<Peer>,
+        /// The upstream's id.
+        id: Id,
+        /// The upstream's progress token, as JSON text.
+        token: Option<Box<str>>,
+    },
+    /// A call that was answered with a question, by a modern upstream.
+    Call {
+        /// The call. It has room for an answer to each of its questions.
+        answers: mpsc::Sender<CallerAnswer>,
+        /// The place of the question among those of its round.
+        place: usize,
+    },
+}
+
+/// A caller's answer to a question of a call.
+#[derive(Debug)]
+pub struct CallerAnswer {
+    /// The place of the question.
+    pub place: usize,
+    /// The result or the error, as JSON text.
+    pub outcome: Result<String, String>,
+    /// The part of `limits.memory` that it takes.
+    pub kept: Option<Reservation>,
+}
+
+impl PendingServerRequest {
+    /// Returns the upstream's id of the request, if it has one.
+    fn id(&self) -> Option<&Id> {
+        match &self.asker {
+            Asker::Upstream { id, .. } => Some(id),
+            Asker::Call { .. } => None,
+        }
+    }
+
+    /// Returns whether the answer goes to this peer.
+    pub(super) fn is_of(&self, peer: &Arc<Peer>) -> bool {
+        matches!(&self.asker, Asker::Upstream { peer: own, .. } if Arc::ptr_eq(own, peer))
+    }
 }
 
 /// The requests that an upstream sent during one call. They end with the call.
@@ -102,8 +148,13 @@ impl CallerSession {
         let theirs = inner.pending.iter();
         let theirs = theirs.filter(|(_, request)| Arc::ptr_eq(&request.link, link));
         // The same spelling first: an upstream may use both 7 and "7".
-        let found = theirs.clone().find(|(_, request)| request.id == *id);
-        let found = found.or_else(|| theirs.clone().find(|(_, request)| request.id.is_alike(id)));
+        let found = theirs.clone().find(|(_, one)| one.id() == Some(id));
+        let is_alike = |own: &Id| own.is_alike(id);
+        let found = found.or_else(|| {
+            theirs
+                .clone()
+                .find(|(_, one)| one.id().is_some_and(is_alike))
+        });
         let number = found.map(|(number, _)| *number)?;
         inner.pending.remove(&number);
         Some(number)

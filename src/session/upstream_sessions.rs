@@ -75,9 +75,7 @@ impl CallerSession {
             .is_some_and(|own| own.mark_lost(peer));
         let gone = is_it.then(|| inner.upstream_sessions.remove(&link.link_id));
         // Answers to its requests could not be delivered.
-        inner
-            .pending
-            .retain(|_, request| !Arc::ptr_eq(&request.peer, peer));
+        inner.pending.retain(|_, request| !request.is_of(peer));
         drop(inner);
         drop(gone);
     }

@@ -67,5 +67,4 @@ EXCUSES = [
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),
-    Excuse("client 2026-07-28", "crossed", "sep-2322-client-request-state", BRIDGE),
 ]

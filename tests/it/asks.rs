@@ -1,10 +1,8 @@
 //! Messages of an upstream besides its answer: log messages (`server/utilities/logging.mdx`), and
 //! requests for input.
 
-use serde_json::json;
-
 use crate::support::at;
-use crate::support::client::{Modern, call_params};
+use crate::support::client::Modern;
 use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::Weir;
 
@@ -169,23 +167,4 @@ async fn a_caller_that_cannot_be_asked_is_told_what_it_lacks() {
         "io.modelcontextprotocol/clientCapabilities",
     ];
     assert_eq!(up.last("tools/call").raw(&declared).as_deref(), Some("{}"));
-}
-
-#[tokio::test]
-async fn a_legacy_caller_of_a_tool_that_asks_gets_an_error() {
-    let up = Upstream::named("up")
-        .asks_input("who")
-        .modern()
-        .start()
-        .await;
-    let weir = Weir::over([&up]).start().await;
-    let legacy = weir.legacy("2025-11-25").await;
-    let ask = legacy.ask("tools/call", &call_params("up__who", "{}"));
-    let reply = ask.id("\"mine\"").send().await;
-    assert_eq!((reply.status, reply.code()), (200, -32603), "{reply:?}");
-    assert_eq!(reply.error()["data"]["upstream"], "up");
-    assert_eq!(reply.id().as_deref(), Some("\"mine\""));
-    assert_eq!(up.count("tools/call"), 1, "asked once, not again and again");
-    let declared = up.last("tools/call").value["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"].clone();
-    assert_eq!(declared, json!({}));
 }

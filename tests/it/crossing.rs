@@ -1,5 +1,7 @@
 //! Callers and upstreams of both eras: all four combinations behave the same.
 
+mod asked;
+
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, names};

@@ -237,6 +237,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
             first_byte: None,
             call: Duration::from_secs(120),
             idle: Duration::from_secs(60),
+            ask: Duration::from_secs(600),
         },
         limits: Limits {
             in_flight: NonZeroUsize::MIN.saturating_add(63),
@@ -367,6 +368,7 @@ fn check_timeouts(
         },
         call: check_duration(check, raw.call, base.call, &at.key("call")),
         idle: check_duration(check, raw.idle, base.idle, &at.key("idle")),
+        ask: check_duration(check, raw.ask, base.ask, &at.key("ask")),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::name::UpstreamId;
 use crate::protocol::message::{self, Id, Notification, Outcome, Request, Response};
 use crate::protocol::{meta, method};
 use crate::relay::send::Sent;
-use crate::session::{CallerSession, PendingServerRequest};
+use crate::session::{Asker, CallerSession, PendingServerRequest};
 use crate::upstream::{Link, Peer, watch};
 
 /// Returns a notification on the stream of a call as the caller gets it; `None` if it is not for
@@ -35,6 +35,11 @@ pub(super) async fn in_reply(
             if let Some(extension) = stream.extension {
                 stream.exchange.prolong(extension.deadline());
             }
+            if let Some(questions) = &mut sent.questions
+                && !questions.passes(&params)
+            {
+                return None;
+            }
             params.set(meta::PROGRESS_TOKEN, sent.token.as_deref()?);
             notification.envelope.set("params", params.to_text());
             Some(write(&notification))
@@ -54,8 +59,9 @@ pub(super) async fn in_reply(
             link.rounds.announce_change();
             None
         }
-        _ if sent.bridge.caller != sent.bridge.upstream => None,
         method::LOG_MESSAGE if !stream.logs.passes(notification.envelope.get("params")) => None,
+        method::LOG_MESSAGE => Some(unchanged(link.id(), caller, notification)),
+        _ if sent.bridge.caller != sent.bridge.upstream => None,
         _ => Some(unchanged(link.id(), caller, notification)),
     }
 }
@@ -107,9 +113,11 @@ pub(super) async fn request(
     }
     let pending = PendingServerRequest {
         link: Arc::clone(link),
-        peer: Arc::clone(peer),
-        id: request.id.clone(),
-        token,
+        asker: Asker::Upstream {
+            peer: Arc::clone(peer),
+            id: request.id.clone(),
+            token,
+        },
         guard: guard.cloned(),
     };
     if !session.add_pending(number, pending) {

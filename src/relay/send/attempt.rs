@@ -4,6 +4,7 @@ use crate::bridge::LogFilter;
 use crate::protocol::error::Fault;
 use crate::relay::send::client_span::ClientSpan;
 use crate::relay::send::in_flight::CancelOnDrop;
+use crate::relay::send::questions::CallQuestions;
 use crate::upstream::{LinkError, OutboundRequest};
 
 /// An attempt, ready to be sent.
@@ -20,6 +21,7 @@ pub(super) struct Attempt {
     pub(super) logs: LogFilter,
     pub(super) is_task: bool,
     pub(super) span: ClientSpan,
+    pub(super) questions: Option<Box<CallQuestions>>,
 }
 
 /// Why a request was not sent, or got no answer.

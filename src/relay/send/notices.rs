@@ -10,14 +10,17 @@ use crate::guard::{Blocked, Direction, Findings, RequestGuard};
 use crate::json::Object;
 use crate::protocol::message::{self, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
-use crate::session::{CallerSession, PendingServerRequest};
+use crate::session::{Asker, CallerAnswer, CallerSession};
 use crate::upstream::outbox::OutboxState;
 
 /// The error that an upstream gets in place of an answer that may not pass.
 const KEPT_BACK: &str = "{\"code\":-32602,\"message\":\"the answer has data that may not pass\"}";
 
-/// Sends the caller's answer to the upstream whose request it answers. Returns false if no request
-/// has that id.
+/// The error in place of an answer that does not fit into what is left of `limits.memory`.
+const NO_ROOM: &str = "{\"code\":-32603,\"message\":\"no memory is left for the answer\"}";
+
+/// Passes the caller's answer on: to the upstream whose request it answers, or to the call that
+/// collects it. Returns false if no request has that id.
 pub async fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>) -> bool {
     let number = response.id.and_then(message::read_number);
     let Some((number, request)) =
@@ -31,28 +34,51 @@ pub async fn answer(session: &CallerSession, caller: &Caller, response: &Respons
     };
     let guarded = towards_upstream(request.guard.as_ref(), shape, outcome).await;
     let outcome = match &guarded {
-        Ok(changed) => changed.as_deref().unwrap_or(outcome),
-        Err(_) => "",
+        Ok(changed) => Ok(changed.as_deref().unwrap_or(outcome)),
+        Err(_) => Err(KEPT_BACK),
     };
-    let body = match response.outcome {
-        _ if guarded.is_err() => message::error(Some(&request.id), KEPT_BACK),
-        Outcome::Result(_) => {
-            let result = outcome;
-            let result = match request.link.config.forward_meta {
-                true => Cow::Borrowed(result),
-                false => without_foreign_meta(result),
-            };
-            let unwrapped = task_ids::unwrap_related(&result, request.link.id(), caller);
-            message::result(&request.id, unwrapped.as_deref().unwrap_or(&result))
-        }
-        Outcome::Error(_) => message::error(Some(&request.id), outcome),
-    };
+    let outcome = outcome.and_then(|text| match response.outcome {
+        Outcome::Error(_) => Err(text),
+        Outcome::Result(_) => Ok(match request.link.config.forward_meta {
+            true => Cow::Borrowed(text),
+            false => without_foreign_meta(text),
+        }),
+    });
     // Only now: the future may be dropped before, and the caller send its answer again.
     if session.take_pending(number).is_none() {
         return false;
     }
-    let PendingServerRequest { link, peer, .. } = &request;
-    link.post_later(peer, body, "a caller's answer", None);
+    let link = &request.link;
+    match request.asker {
+        Asker::Upstream { peer, id, .. } => {
+            let body = match outcome {
+                Ok(result) => {
+                    let unwrapped = task_ids::unwrap_related(&result, link.id(), caller);
+                    message::result(&id, unwrapped.as_deref().unwrap_or(&result))
+                }
+                Err(error) => message::error(Some(&id), error),
+            };
+            link.post_later(&peer, body, "a caller's answer", None);
+        }
+        Asker::Call { answers, place } => {
+            let outcome = outcome.map(Cow::into_owned).map_err(str::to_owned);
+            let bytes = outcome.as_ref().map_or(0, String::len);
+            let answer = match session.memory().reserve(bytes) {
+                Ok(kept) => CallerAnswer {
+                    place,
+                    outcome,
+                    kept: Some(kept),
+                },
+                Err(_) => CallerAnswer {
+                    place,
+                    outcome: Err(NO_ROOM.to_owned()),
+                    kept: None,
+                },
+            };
+            // There is room, unless the call is over.
+            let _ = answers.try_send(answer);
+        }
+    }
     true
 }
 
@@ -69,7 +95,10 @@ pub async fn progress(session: &CallerSession, notification: &Notification<'_>) 
     let Some(request) = number.and_then(|number| session.pending(number)) else {
         return;
     };
-    if let Some(token) = &request.token {
+    let Asker::Upstream { peer, token, .. } = &request.asker else {
+        return;
+    };
+    if let Some(token) = token {
         params.set(meta::PROGRESS_TOKEN, token.to_string());
         let mut text = Cow::Owned(params.to_text());
         let shape = coverage::notification(method::PROGRESS);
@@ -83,7 +112,7 @@ pub async fn progress(session: &CallerSession, notification: &Notification<'_>) 
         }
         let body = message::notification(method::PROGRESS, Some(&text));
         let state = number.map(OutboxState::Progress);
-        let PendingServerRequest { link, peer, .. } = &request;
+        let link = &request.link;
         link.post_later(peer, body, "a caller's progress", state);
     }
 }

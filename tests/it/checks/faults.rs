@@ -23,6 +23,8 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let new = Upstream::named("new").tools(["search"]).asks_input("who");
+        let task = r#"{"resultType":"task","taskId":"t","status":"working"}"#;
+        let new = new.answers("job", task);
         let new = new
             .prompts(["greet"])
             .resources(["file:///a"])
@@ -43,6 +45,7 @@ impl Rig {
         weir.wait_tools([
             "new__search",
             "new__who",
+            "new__job",
             "old__search",
             "old__rare",
             "dead__search",
@@ -427,7 +430,7 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("tools/call", &rare).text()),
             ]
         }
-        FaultKind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__who").text())],
+        FaultKind::NotBridged => vec![(Legacy, legacy().replace("new__search", "new__job").text())],
         FaultKind::Upstream => {
             let dead = CALL.replace("new", "dead");
             vec![
@@ -446,6 +449,8 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         FaultKind::Blocked | FaultKind::BlockedAnswer => Vec::new(),
         // It needs an upstream that is called on behalf of its callers: see `on_behalf.rs`.
         FaultKind::CallerIdentity => Vec::new(),
+        // It is answered after the upstream was asked: see `crossing/asked.rs`.
+        FaultKind::Unanswerable => Vec::new(),
         // It needs a hook that fails: see `hooks.rs`.
         FaultKind::Hook => Vec::new(),
         // They need a weir that ends, a system without random numbers, or a catalog with a route to
@@ -509,6 +514,7 @@ async fn every_fault_but_one_can_be_provoked() {
         &FaultKind::NoMemory,
         &FaultKind::Blocked,
         &FaultKind::BlockedAnswer,
+        &FaultKind::Unanswerable,
         &FaultKind::CallerIdentity,
         &FaultKind::NotRecorded,
         &FaultKind::Hook,

@@ -251,12 +251,11 @@ async fn a_tool_that_needs_input_asks_who_can_be_asked() {
     assert_ne!(forged, retry.to_string());
     refused(modern.ask("tools/call", &forged), 200, -32602).await;
 
-    // Until the bridge can relay requests across eras, the call ends with one error and does not
-    // hang.
+    // A legacy client that declares nothing is told what it lacks, and the call does not hang.
     let calls = up.count("tools/call");
     let legacy = weir.legacy("2025-11-25").await;
-    let ask = legacy.ask("tools/call", r#"{"name":"up__who"}"#);
-    let reply = refused(ask, 200, -32603).await;
-    assert_eq!(reply.error()["data"]["upstream"], "up");
+    let reply = legacy.call("up__who", "{}").await;
+    assert_eq!(reply.value()["isError"], true, "{reply:?}");
+    assert!(reply.text().contains("`elicitation`"), "{}", reply.text());
     assert_eq!(up.count("tools/call"), calls + 1);
 }

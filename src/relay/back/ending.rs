@@ -1,0 +1,166 @@
+//! The end of a reply: the response of its upstream in the caller's era, or an error of weir's own.
+
+use std::borrow::Cow;
+
+use tokio::time::Instant;
+
+use crate::protocol::era::Era;
+use crate::protocol::error::Fault;
+use crate::protocol::message::{self, Outcome, Response};
+use crate::record::RecordedData;
+use crate::relay::back::notifications;
+use crate::relay::back::outgoing::{Bridged, Outgoing};
+use crate::relay::back::upstream_reply::UpstreamReply;
+use crate::relay::send::{Sent, is_question};
+use crate::relay::{Payload, platform};
+use crate::upstream::LinkError;
+
+impl UpstreamReply {
+    /// Ends the reply with the upstream's response. Returns `None` if something comes before it.
+    pub(super) async fn finish(&mut self, response: &Response<'_>) -> Option<Outgoing> {
+        if let (Era::Legacy, Outcome::Result(result)) = (self.sent.bridge.caller, response.outcome)
+            && self.sent.bridge.upstream == Era::Modern
+            && is_question(result)
+        {
+            return self.question(result);
+        }
+        let ended = self.end(response).await;
+        let Some(questions) = &mut self.sent.questions else {
+            return Some(ended);
+        };
+        match ended {
+            Outgoing::Response(payload) => questions.end(payload).map(Outgoing::Response),
+            ended @ (Outgoing::Message(_) | Outgoing::Paused(_)) => Some(ended),
+        }
+    }
+
+    /// Puts the response into the caller's era, and records it.
+    async fn end(&mut self, response: &Response<'_>) -> Outgoing {
+        self.note_answer(response.outcome.as_str());
+        self.sent.stream.span.end(response.outcome);
+        notifications::keep_task_token(&self.sent, response);
+        match self.bridge(response).await {
+            Ok(bridged) => self.render(bridged),
+            Err(fault) => self.refuse(&fault),
+        }
+    }
+
+    /// Puts an answer into the caller's era. It is async for checks of an answer's data, which
+    /// belong here and may have to wait.
+    async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
+        let Sent {
+            stream,
+            bridge,
+            named_resources,
+            ..
+        } = &mut *self.sent;
+        let link = &stream.cancel.link;
+        match response.outcome {
+            Outcome::Result(result) => {
+                if let Some(named) = named_resources {
+                    named.note(result, link.id(), Instant::now());
+                }
+                let changed = bridge.result(result, link.id(), self.record.caller())?;
+                Ok(Bridged::Result(
+                    changed.map_or(Cow::Borrowed(result), Cow::Owned),
+                ))
+            }
+            Outcome::Error(error) => {
+                let request_id = self.record.request_id();
+                let blame = platform::note(error, &mut stream.cancel, request_id);
+                if let Some(result) = bridge.refusal(error) {
+                    return Ok(Bridged::Result(Cow::Owned(result)));
+                }
+                let link = &stream.cancel.link;
+                let (changed, status) = bridge.error(error, link.id());
+                Ok(Bridged::Error {
+                    text: changed.map_or(Cow::Borrowed(error), Cow::Owned),
+                    status,
+                    blame,
+                })
+            }
+        }
+    }
+
+    /// Writes an answer for the caller, and records it.
+    fn render(&mut self, bridged: Bridged<'_>) -> Outgoing {
+        let id = &self.sent.id;
+        let payload = match bridged {
+            Bridged::Result(result) => {
+                self.record.succeed();
+                self.record.set_result(RecordedData {
+                    sent: &result,
+                    unrestored: self.unrestored.as_deref(),
+                    guard: self.sent.guard.as_ref(),
+                });
+                Payload::ok(vec![message::result(id, &result)])
+            }
+            Bridged::Error {
+                text: error,
+                status,
+                blame,
+            } => {
+                self.record.refuse(blame);
+                self.record.set_error(&error);
+                Payload {
+                    status,
+                    chunks: vec![message::error(Some(id), &error)],
+                    retry_after: None,
+                }
+            }
+        };
+        match payload.keep(&self.sent.memory) {
+            Ok(kept) => Outgoing::Response(kept),
+            Err(over) => self.fail(&over.into()),
+        }
+    }
+
+    /// Returns an error of weir's own, and records it.
+    pub(super) fn refuse(&mut self, fault: &Fault) -> Outgoing {
+        self.record.fail(fault);
+        let payload = Payload::fault(Some(&self.sent.id), fault, self.sent.bridge.caller);
+        Outgoing::Response(payload)
+    }
+
+    /// Ends the reply because the upstream gave no usable answer.
+    pub(super) fn fail(&mut self, error: &LinkError) -> Outgoing {
+        self.sent.stream.span.fail(error);
+        let cancel = &mut self.sent.stream.cancel;
+        self.record.note_answer(error.public_text());
+        self.record.set_failure(error.kind());
+        let request_id = self.record.request_id();
+        tracing::warn!(upstream = %cancel.link.id(), reason = %error.full_text(), request_id, "call failed");
+        cancel.record_failure(error);
+        if error.may_still_run() {
+            cancel.cancel("weir gave up", ());
+        }
+        let fault = error.to_fault(cancel.link.id());
+        cancel.disarm();
+        self.refuse(&fault)
+    }
+
+    /// Ends a call whose question has no answer: of a tool, with a result that models read.
+    pub(super) fn refuse_question(&mut self, fault: &Fault) -> Outgoing {
+        self.note_answer("result");
+        self.sent.stream.span.end(Outcome::Result("{}"));
+        if !self.sent.bridge.is_call {
+            return self.refuse(fault);
+        }
+        self.record.fail(fault);
+        let payload = Payload::tool_error(&self.sent.id, fault, self.sent.bridge.caller);
+        Outgoing::Response(payload)
+    }
+
+    /// Notes that the upstream has answered: `result` or `error`. What hooks make of it later is no
+    /// answer of the upstream.
+    pub(super) fn note_answer(&mut self, status: &'static str) {
+        if !std::mem::replace(&mut self.is_answered, true) {
+            self.record.note_answer(status);
+        }
+        let stream = &mut self.sent.stream;
+        stream.cancel.disarm();
+        if let Some(slot) = &mut stream.cancel.slot {
+            slot.record_answer();
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Questions of a modern upstream to a legacy caller within one call: they go to the caller on the
+//! stream of the call, and the call is sent again with its answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::bridge::{
+    AskFailure, AskKind, AskRounds, AskStep, AskableClient, CallerAsk, LegacyClient, RetryMembers,
+    asks,
+};
+use crate::guard::RequestGuard;
+use crate::json::{self, Object};
+use crate::memory::Reservation;
+use crate::protocol::era::{Era, Version};
+use crate::protocol::message::{self, Id};
+use crate::protocol::method;
+use crate::relay::send::in_flight::CancelOnDrop;
+use crate::relay::send::repeated::{RepeatedRequest, Resent};
+use crate::relay::{Payload, Scope};
+use crate::session::{Asker, CallerAnswer, CallerSession, PendingServerRequest};
+use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
+
+/// Why a question is taken back, as the caller is told.
+const OVER: &str = "the call is over";
+
+/// Returns the session whose caller can be asked during a call, if the question crosses eras.
+fn askable<'s>(scope: &'s Scope<'_>, peer: &Peer) -> Option<&'s Arc<CallerSession>> {
+    let session = scope.session.filter(|_| scope.streams)?;
+    (scope.era() == Era::Legacy && peer.era() == Era::Modern).then_some(session)
+}
+
+/// Returns what a modern upstream is told of a legacy caller; `None` if there is nothing to tell, or
+/// this call does not cross eras.
+pub(super) fn client_of(scope: &Scope<'_>, peer: &Peer) -> Option<LegacyClient> {
+    let session = askable(scope, peer)?;
+    // A client that has set no level yet gets what is not for debugging.
+    let level = || {
+        let level = session.log_level();
+        level.map_or_else(|| "\"info\"".to_owned(), String::from)
+    };
+    Some(LegacyClient {
+        capabilities: asks::declared(session.version(), session.capabilities()),
+        log_level: peer.capabilities.logging.then(level),
+    })
+}
+
+/// Returns whether a result only says what its upstream has to know first.
+pub(in crate::relay) fn is_question(result: &str) -> bool {
+    result.contains("input_required")
+        && Object::parse(result)
+            .is_ok_and(|result| result.string("resultType").as_deref() == Some("input_required"))
+}
+
+/// Returns why a question cannot go to a caller that cannot be asked anything.
+pub(in crate::relay) fn refusal(result: &str) -> Option<AskFailure> {
+    let nobody = AskableClient::default();
+    match AskRounds::new(Version::LATEST_LEGACY, nobody, 0, Duration::ZERO).begin(result) {
+        AskStep::Fail(failure) => Some(failure),
+        AskStep::Ask(_) | AskStep::Wait | AskStep::Retry(..) => None,
+    }
+}
+
+/// The questions of one call, and all that is needed to send it again.
+pub(in crate::relay) struct CallQuestions {
+    rounds: AskRounds,
+    session: Arc<CallerSession>,
+    request: RepeatedRequest,
+    /// The rules for the data of the answers.
+    guard: Option<RequestGuard>,
+    phase: Phase,
+    /// Messages for the caller that wait to be read.
+    ready: VecDeque<Bytes>,
+    /// The questions that the caller has not answered: place and number.
+    open: Vec<(usize, u64)>,
+    /// The parts of `limits.memory` that questions and answers take until the call is over.
+    kept: Vec<Reservation>,
+    /// The time that the call has left. It stands still while the caller is asked.
+    left: Duration,
+    /// The progress that the caller was told last, once the call was sent again.
+    progress: Option<f64>,
+}
+
+/// The place of a call on its way.
+enum Phase {
+    /// The upstream works on it.
+    Running,
+    /// The caller is asked, until this time.
+    Asked(mpsc::Receiver<CallerAnswer>, Instant),
+    /// It is sent again at this time.
+    Pausing(Instant, RetryMembers),
+    Sending(BoxFuture<'static, Resent>),
+    Failed(AskFailure),
+    /// It was answered.
+    Ended(Option<Payload>),
+}
+
+/// The next event of a call that was answered with a question.
+pub(in crate::relay) enum QuestionEvent {
+    /// A message for the caller.
+    Message(Bytes),
+    /// The response, after all messages that come before it.
+    Last(Payload),
+    /// The call was sent again.
+    Resent(CancelOnDrop, Exchange),
+    /// It could not be sent again.
+    Broken(Option<CancelOnDrop>, LinkError),
+    /// The call is over.
+    Failed(AskFailure),
+}
+
+impl CallQuestions {
+    /// Makes room for the questions of a call that is about to be sent; `None` if it has none, because
+    /// of its method, its caller or the eras.
+    pub(super) fn of(
+        scope: &Scope<'_>,
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+        outbound: &OutboundRequest,
+        guard: Option<&RequestGuard>,
+    ) -> Option<Box<Self>> {
+        let session = askable(scope, peer)?;
+        // No other request may be answered so (2026-07-28 `basic/patterns/mrtr.mdx`).
+        let may_ask = [
+            method::TOOLS_CALL,
+            method::PROMPTS_GET,
+            method::RESOURCES_READ,
+        ];
+        let version = session.version();
+        let client = AskableClient::read(version, session.capabilities());
+        if !may_ask.contains(&outbound.method) || !client.takes_any() {
+            return None;
+        }
+        let patience = link.config.timeouts.ask;
+        let seed = (session.number() << 16) ^ session.next_number();
+        Some(Box::new(Self {
+            rounds: AskRounds::new(version, client, seed, patience),
+            session: Arc::clone(session),
+            request: RepeatedRequest::of(scope, link, peer, outbound),
+            guard: guard.cloned(),
+            phase: Phase::Running,
+            ready: VecDeque::new(),
+            open: Vec::new(),
+            kept: Vec::new(),
+            left: Duration::ZERO,
+            progress: None,
+        }))
+    }
+
+    /// Returns whether the upstream works on the call, and nothing waits for its caller.
+    pub(in crate::relay) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running) && self.ready.is_empty()
+    }
+
+    /// Takes an answer that is a question. The call has to be over at `deadline`, not counting the time
+    /// in which its caller is asked.
+    pub(in crate::relay) fn begin(&mut self, result: &str, deadline: Option<Instant>) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.left = left.unwrap_or(self.request.link.config.timeouts.call);
+        let step = self.rounds.begin(result);
+        self.announce_completed(false);
+        self.apply(step);
+    }
+
+    /// Ends the call with its response. Returns it, unless something has to come before it.
+    pub(in crate::relay) fn end(&mut self, payload: Payload) -> Option<Payload> {
+        self.announce_completed(true);
+        if self.ready.is_empty() {
+            return Some(payload);
+        }
+        self.phase = Phase::Ended(Some(payload));
+        None
+    }
+
+    /// Tells the caller of the URLs that the upstream asks for no more.
+    fn announce_completed(&mut self, is_over: bool) {
+        for id in self.rounds.take_completed(is_over) {
+            let params = format!("{{\"elicitationId\":{}}}", json::quote(&id));
+            let message = message::notification(method::ELICITATION_COMPLETE, Some(&params));
+            self.ready.push_back(message);
+        }
+    }
+
+    /// Takes the next message for the caller, if one waits.
+    pub(in crate::relay) fn take_ready(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
+    /// Waits for what comes next. It may be dropped and made again at any time.
+    pub(in crate::relay) async fn next(&mut self) -> QuestionEvent {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return QuestionEvent::Message(message);
+            }
+            let step = match &mut self.phase {
+                Phase::Asked(answers, until) => {
+                    let answered = tokio::select! {
+                        answered = answers.recv() => answered,
+                        () = sleep_until(*until) => None,
+                    };
+                    self.take(answered)
+                }
+                Phase::Pausing(until, members) => {
+                    sleep_until(*until).await;
+                    self.phase = Phase::Sending(self.request.send(members, self.left));
+                    continue;
+                }
+                Phase::Sending(sending) => {
+                    let sent = sending.await;
+                    self.phase = Phase::Running;
+                    return match sent {
+                        Ok((cancel, Ok(exchange))) => {
+                            let deadline = Instant::now() + self.left;
+                            QuestionEvent::Resent(cancel, exchange.with_deadline(deadline))
+                        }
+                        Ok((cancel, Err(error))) => QuestionEvent::Broken(Some(cancel), error),
+                        Err(error) => QuestionEvent::Broken(None, error),
+                    };
+                }
+                Phase::Failed(failure) => {
+                    let failure = *failure;
+                    self.phase = Phase::Running;
+                    return QuestionEvent::Failed(failure);
+                }
+                Phase::Ended(payload) => {
+                    let payload = payload.take();
+                    self.phase = Phase::Running;
+                    match payload {
+                        Some(payload) => return QuestionEvent::Last(payload),
+                        None => continue,
+                    }
+                }
+                Phase::Running => return std::future::pending().await,
+            };
+            self.apply(step);
+        }
+    }
+
+    /// Takes the caller's answer, or the end of its time.
+    fn take(&mut self, answered: Option<CallerAnswer>) -> AskStep {
+        let Some(answer) = answered else {
+            return self.rounds.expire();
+        };
+        self.open.retain(|(place, _)| *place != answer.place);
+        self.kept.extend(answer.kept);
+        let outcome = answer.outcome.as_deref().map_err(String::as_str);
+        self.rounds.answer(answer.place, outcome)
+    }
+
+    fn apply(&mut self, step: AskStep) {
+        match step {
+            AskStep::Wait => {}
+            AskStep::Ask(asks) => self.ask(asks),
+            AskStep::Retry(pause, members) => {
+                self.take_back();
+                self.phase = Phase::Pausing(Instant::now() + pause, members);
+            }
+            AskStep::Fail(failure) => {
+                self.take_back();
+                self.phase = Phase::Failed(failure);
+            }
+        }
+    }
+
+    /// Sends questions to the caller, all at once.
+    fn ask(&mut self, asks: Vec<CallerAsk>) {
+        let (sender, answers) = mpsc::channel(asks.len().max(1));
+        for ask in asks {
+            let number = self.session.next_number();
+            let bytes = ask.params.as_ref().map_or(0, String::len);
+            let kept = self.session.memory().reserve(bytes);
+            let pending = PendingServerRequest {
+                link: Arc::clone(&self.request.link),
+                asker: Asker::Call {
+                    answers: sender.clone(),
+                    place: ask.place,
+                },
+                guard: self.guard.clone(),
+            };
+            let has_room = kept.is_ok();
+            self.kept.extend(kept);
+            if !has_room || !self.session.add_pending(number, pending) {
+                let kind = AskKind::of(ask.method, &Object::new()).unwrap_or(AskKind::Form);
+                let step = self.rounds.fail(AskFailure::TooMany(kind));
+                return self.apply(step);
+            }
+            self.open.push((ask.place, number));
+            let message = message::request_of(&Id::from(number), ask.method, ask.params.as_deref());
+            self.ready.push_back(message);
+        }
+        let until = Instant::now() + self.request.link.config.timeouts.ask;
+        self.phase = Phase::Asked(answers, until);
+    }
+
+    /// Takes back the questions that the caller has not answered.
+    pub(in crate::relay) fn take_back(&mut self) {
+        for (_, number) in std::mem::take(&mut self.open) {
+            if self.session.take_pending(number).is_some() {
+                self.ready.push_back(message::cancelled(number, OVER));
+            }
+        }
+    }
+
+    /// Returns whether the caller is told of this progress. A call that is sent again may begin at
+    /// nothing again, and progress has to increase (`basic/patterns/progress.mdx`).
+    pub(in crate::relay) fn passes(&mut self, params: &Object<'_>) -> bool {
+        let Some(progress) = params.get("progress").and_then(|text| text.parse().ok()) else {
+            return true;
+        };
+        let is_more = self.progress.is_none_or(|before| progress > before);
+        if is_more {
+            self.progress = Some(progress);
+        }
+        is_more
+    }
+}
+
+impl Drop for CallQuestions {
+    fn drop(&mut self) {
+        for (_, number) in &self.open {
+            self.session.take_pending(*number);
+        }
+    }
+}
