@@ -255,6 +255,7 @@ fn prepare(at: usize, listing: &Listing) -> Prepared {
         strip: None,
         tools: &ToolRules::default(),
         validate: &ValidateSettings::default(),
+        inline_schemas: false,
         search: Search::default(),
     };
     Prepared::new(rules, &Naming::default(), listing)

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod drift;
 pub mod events;
 pub mod explain;
+mod front_gateway;
 mod hooks;
 mod metrics;
 mod operators;
@@ -75,6 +76,7 @@ pub fn router(operators: AdminState, access: Arc<AdminAccess>) -> Router {
         .route("/explain", get(explain::explain))
         .route("/hooks", get(hooks::hooks))
         .route("/metrics", get(metrics::metrics))
+        .route("/on_publish", get(front_gateway::on_publish))
         .route(
             "/plan",
             post(pasted::plan).layer(DefaultBodyLimit::max(pasted::MOST_BYTES)),

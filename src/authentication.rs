@@ -129,17 +129,35 @@ impl Authenticator {
     ) -> Option<Result<Caller, Refusal>> {
         let text = match self.presented(request) {
             Err(refusal) => return Some(Err(refusal)),
-            Ok(None) => return Some(self.by_connection(request, connection)),
+            Ok(None) => {
+                let verdict = self.by_connection(request, connection);
+                return Some(self.complete(verdict, request, connection));
+            }
             Ok(Some(Presented { text })) => text,
         };
-        match (&self.api_keys, &self.jwt) {
-            (Some(keys), _) if ApiKeyText::is_meant(text) => Some(keys.authenticate(text)),
+        let verdict = match (&self.api_keys, &self.jwt) {
+            (Some(keys), _) if ApiKeyText::is_meant(text) => keys.authenticate(text),
             (_, Some(jwt)) => {
                 let verdict = jwt.try_now(text)?;
-                Some(verdict.and_then(|caller| check_binding(caller, connection)))
+                verdict.and_then(|caller| check_binding(caller, connection))
             }
-            (_, None) => Some(Err(unusable())),
-        }
+            (_, None) => Err(unusable()),
+        };
+        Some(self.complete(verdict, request, connection))
+    }
+
+    /// Adds to a caller what the platform in front says besides its identity.
+    fn complete(
+        &self,
+        verdict: Result<Caller, Refusal>,
+        request: &Parts,
+        connection: &CallerConnection,
+    ) -> Result<Caller, Refusal> {
+        let Some(platform) = &self.platform else {
+            return verdict;
+        };
+        let (headers, address) = (&request.headers, connection.address);
+        verdict.and_then(|caller| platform.add_workload_token(caller, headers, address))
     }
 
     /// Authenticates the sender of a request, and waits for what that needs.
@@ -156,8 +174,9 @@ impl Authenticator {
         }
         match (self.presented(request)?, &self.jwt) {
             (Some(Presented { text }), Some(jwt)) => {
-                let caller = jwt.authenticate(text).await?;
-                check_binding(caller, connection)
+                let verdict = jwt.authenticate(text).await;
+                let verdict = verdict.and_then(|caller| check_binding(caller, connection));
+                self.complete(verdict, request, connection)
             }
             (None, _) | (_, None) => Err(unusable()),
         }

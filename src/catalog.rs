@@ -28,6 +28,7 @@ mod canonical;
 mod conflict;
 mod cutting;
 mod edit;
+mod inline;
 mod kind;
 mod merge;
 mod named_resources;

@@ -11,6 +11,7 @@ pub mod check;
 pub mod demo;
 mod edited_file;
 pub mod explain;
+mod front_gateway;
 pub mod import;
 pub mod key;
 pub mod log;

@@ -19,6 +19,7 @@ mod listen_auth;
 mod listen_tls;
 mod load;
 mod namespaces;
+mod on_publish;
 mod outline;
 mod policy;
 mod rates;
@@ -80,6 +81,7 @@ pub use load::{
     ConfigFiles, TextDigest, api_keys_file, is_standard_variable, load, parse, paths, process_env,
 };
 pub use namespaces::AmbiguousNamespaces;
+pub use on_publish::FrontGateway;
 pub use outline::parse_outline;
 pub(crate) use policy::{ExpressionReads, InputReads, TagReads, names as policy_names};
 pub use policy::{
@@ -139,6 +141,8 @@ pub struct Config {
     pub telemetry: Option<Arc<Telemetry>>,
     /// Somebody else's code in the way of requests and answers, in the order in which it is asked.
     pub hooks: Vec<Arc<Hook>>,
+    /// `on_publish.synchronize`: a gateway in front that is told of each catalog.
+    pub front_gateway: Option<Arc<FrontGateway>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.
@@ -192,6 +196,8 @@ pub struct Listen {
     pub drain: Duration,
     /// Whether a platform in front gives the ids of sessions.
     pub platform_sessions: bool,
+    /// Whether lists have schemas without references.
+    pub inline_schemas: bool,
     /// How callers are authenticated; `None` if it is not written, which is allowed on loopback
     /// only.
     pub auth: Option<ListenAuth>,
@@ -237,6 +243,7 @@ impl Listen {
             keep_alive,
             drain,
             platform_sessions,
+            inline_schemas,
             auth,
             tls,
         } = self;
@@ -250,7 +257,8 @@ impl Listen {
             Some(ListenAuth::Callers(callers)) => callers.client_certificates.as_ref(),
             Some(ListenAuth::None) | None => None,
         };
-        Fingerprint::of(&(names, sizes, times, platform_sessions, certificates, tls))
+        let forms = (platform_sessions, inline_schemas);
+        Fingerprint::of(&(names, sizes, times, forms, certificates, tls))
     }
 }
 

@@ -22,6 +22,7 @@ mod replay;
 mod resource_metadata;
 mod running;
 mod standing;
+mod startup;
 mod state;
 pub mod stdio;
 

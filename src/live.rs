@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod access;
 pub mod command;
+pub mod front_gateway;
 pub mod keeper;
 mod named;
 pub mod publisher;

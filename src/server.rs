@@ -35,6 +35,7 @@ use crate::admin::{self, AdminAccess, AdminState};
 use crate::config::{self, AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
+use crate::live::front_gateway::FrontGatewaySync;
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
 use crate::page;
@@ -118,7 +119,7 @@ impl Bound {
         let authentication = core.authentication.start(&config.listen, trust)?;
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
-        start_periodic(&core, &sessions, options.release_memory);
+        let front_gateway = start_periodic(&core, &sessions, options.release_memory);
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
@@ -141,6 +142,7 @@ impl Bound {
                 events: Arc::default(),
                 trials: ToolTrials::new(admin.try_tools),
                 calls: Arc::new(CallWindow::new(Instant::now())),
+                front_gateway,
                 started: Instant::now(),
             };
             tasks.spawn(admin::events::watch(operators.clone(), stop));
@@ -205,8 +207,13 @@ fn start_sessions(
     Ok(sessions)
 }
 
-/// Starts what runs from time to time, until weir stops.
-fn start_periodic(core: &Core, sessions: &Arc<SessionTable>, release_memory: Option<fn()>) {
+/// Starts what runs from time to time, until weir stops. Returns what tells a gateway in front of each
+/// catalog, if the config names one.
+fn start_periodic(
+    core: &Core,
+    sessions: &Arc<SessionTable>,
+    release_memory: Option<fn()>,
+) -> Arc<FrontGatewaySync> {
     let stop = || core.shutdown.clone();
     core.tasks
         .spawn(sweep_sessions(Arc::clone(sessions), stop()));
@@ -216,6 +223,9 @@ fn start_periodic(core: &Core, sessions: &Arc<SessionTable>, release_memory: Opt
         release_memory,
         stop(),
     ));
+    let sync = FrontGatewaySync::new(&core.live, core.credentials());
+    core.tasks.spawn(Arc::clone(&sync).run(stop()));
+    sync
 }
 
 /// Registers the gauges that need the sessions, the runtime or the memory.

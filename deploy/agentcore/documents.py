@@ -298,6 +298,12 @@ def image_tag(plan: Plan, base: str, base_id: str) -> str:
 # --- the runtime
 
 
+def is_of_platform(header: str) -> bool:
+    """Whether a header is one of AWS, and not one that clients may set through a Runtime."""
+    name = header.lower()
+    return name.startswith(("x-amz-", "x-amzn-")) and not name.startswith("x-amzn-bedrock-agentcore-runtime-custom-")
+
+
 def headers(config: dict[str, Any]) -> list[str]:
     """The headers that the Runtime has to pass on, because the config reads them."""
     auth = (config.get("listen") or {}).get("auth")
@@ -305,7 +311,8 @@ def headers(config: dict[str, Any]) -> list[str]:
         return []
     platform = auth.get("platform") or {}
     named = [platform.get("subject_header"), platform.get("scopes_header"), *(platform.get("claims") or {}).values()]
-    found = {name for name in named if isinstance(name, str)}
+    # What the platform adds itself, such as the user id, cannot be on the list.
+    found = {name for name in named if isinstance(name, str) and not is_of_platform(name)}
     if "jwt" in auth or "api_keys" in auth:
         found.add("Authorization")
     return sorted(found)

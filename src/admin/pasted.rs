@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::admin::response::json_response;
 use crate::admin::work::answer_with;
-use crate::catalog::{Catalog, Diff, Listing, Part, Prepared, Side};
+use crate::catalog::{Catalog, Diff, Listing, Part, Prepared, Rules, Side};
 use crate::config::{self, Config, ConfigErrors};
 use crate::live::{Live, Snapshot};
 use crate::name::{UpstreamId, UpstreamIndex};
@@ -92,10 +92,15 @@ impl PastedPlan {
                 unlisted.push(id.as_str().to_owned());
                 continue;
             };
+            // The listener stays as it is, whatever is pasted.
+            let rules = Rules {
+                inline_schemas: now.listen.inline_schemas,
+                ..Rules::from(upstream.as_ref())
+            };
             parts.push(Part {
                 upstream: id.clone(),
                 upstream_index: UpstreamIndex::new(index),
-                prepared: Arc::new(Prepared::new(upstream.as_ref(), &config.naming, &listing)),
+                prepared: Arc::new(Prepared::new(rules, &config.naming, &listing)),
             });
         }
         let page_size = config.listen.page_size.get();

@@ -11,6 +11,7 @@ use crate::admin::trial::ToolTrials;
 use crate::authentication::CurrentAuthenticator;
 use crate::live::Live;
 use crate::live::accept::AcceptHandle;
+use crate::live::front_gateway::FrontGatewaySync;
 use crate::live::reload::ReloadHandle;
 
 /// The state that the handlers of the admin listener use.
@@ -32,6 +33,8 @@ pub struct AdminState {
     pub trials: ToolTrials,
     /// The figures of calls of late.
     pub calls: Arc<CallWindow>,
+    /// Tells a gateway in front of the catalog.
+    pub front_gateway: Arc<FrontGatewaySync>,
     /// When weir started.
     pub started: Instant,
 }
@@ -39,6 +42,12 @@ pub struct AdminState {
 impl FromRef<AdminState> for Arc<Live> {
     fn from_ref(state: &AdminState) -> Self {
         Self::clone(&state.live)
+    }
+}
+
+impl FromRef<AdminState> for Arc<FrontGatewaySync> {
+    fn from_ref(state: &AdminState) -> Self {
+        Self::clone(&state.front_gateway)
     }
 }
 

@@ -1,4 +1,5 @@
-//! An identity that a platform in front of weir asserts in headers: `listen.auth.platform`.
+//! Statements of a platform in front of weir in headers: `listen.auth.platform`. An identity that it
+//! asserts, and the workload access token of AgentCore Runtime.
 
 use std::net::IpAddr;
 
@@ -7,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 use super::Refusal;
 use crate::caller::{Caller, Identity, Principal};
 use crate::config::PlatformIdentity;
+use crate::secret::Secret;
 
 /// Most bytes of a subject.
 const SUBJECT: usize = 1024;
@@ -14,6 +16,14 @@ const SUBJECT: usize = 1024;
 const CLAIM: usize = 4096;
 /// Most scopes.
 const SCOPES: usize = 128;
+/// Most bytes of a workload access token.
+const TOKEN: usize = 8192;
+/// The headers that AgentCore Runtime has a workload access token in, the newer one first (Python package
+/// `bedrock-agentcore` 1.25.0, `runtime/app.py`).
+static WORKLOAD_TOKENS: [HeaderName; 2] = [
+    HeaderName::from_static("x-amz-bedrock-agentcore-identity-wat"),
+    HeaderName::from_static("workloadaccesstoken"),
+];
 
 /// Reads the identity that a platform asserts.
 #[derive(Debug)]
@@ -41,19 +51,53 @@ impl PlatformAuthenticator {
         headers: &HeaderMap,
         address: Option<IpAddr>,
     ) -> Option<Result<Caller, Refusal>> {
-        let settings = &self.settings;
-        if !headers.contains_key(&settings.subject_header) {
+        let subject_header = self.settings.subject_header.as_ref()?;
+        if !headers.contains_key(subject_header) || !self.is_sent_by(address, subject_header) {
             return None;
         }
-        if !address.is_some_and(|address| self.is_platform(address)) {
+        let identity = self.identify(headers, subject_header);
+        Some(identity.map(Caller::new))
+    }
+
+    /// Adds the workload access token of a request to its sender, if the settings let that be and the
+    /// platform sent one.
+    ///
+    /// # Errors
+    /// There are two values, or one that is empty, too long, or has characters that no token has.
+    pub fn add_workload_token(
+        &self,
+        caller: Caller,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Result<Caller, Refusal> {
+        if !self.settings.workload_token {
+            return Ok(caller);
+        }
+        let mut names = WORKLOAD_TOKENS.iter();
+        let Some(name) = names.find(|name| headers.contains_key(*name)) else {
+            return Ok(caller);
+        };
+        if !self.is_sent_by(address, name) {
+            return Ok(caller);
+        }
+        let token = read(headers, name, TOKEN)?.map(Secret::new);
+        Ok(match token {
+            Some(token) => caller.with_workload_token(token),
+            None => caller,
+        })
+    }
+
+    /// Returns whether the platform sent a header. From elsewhere it means nothing.
+    fn is_sent_by(&self, address: Option<IpAddr>, header: &HeaderName) -> bool {
+        let is_platform = address.is_some_and(|address| self.is_platform(address));
+        if !is_platform {
             tracing::warn!(
-                header = settings.subject_header.as_str(),
+                header = header.as_str(),
                 ?address,
                 "a header of the platform was ignored: its sender is not in `listen.auth.platform.from`"
             );
-            return None;
         }
-        Some(self.identify(headers).map(Caller::new))
+        is_platform
     }
 
     fn is_platform(&self, address: IpAddr) -> bool {
@@ -65,10 +109,14 @@ impl PlatformAuthenticator {
             .any(|network| network.contains(&address))
     }
 
-    fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
+    fn identify(
+        &self,
+        headers: &HeaderMap,
+        subject_header: &HeaderName,
+    ) -> Result<Identity, Refusal> {
         let settings = &self.settings;
-        let missing = || malformed(&settings.subject_header, "is empty");
-        let subject = read(headers, &settings.subject_header, SUBJECT)?.ok_or_else(missing)?;
+        let missing = || malformed(subject_header, "is empty");
+        let subject = read(headers, subject_header, SUBJECT)?.ok_or_else(missing)?;
         let mut identity = match Arn::parse(subject) {
             Some(arn) => {
                 let mut identity = Identity::new(Principal::IamEntity, &arn.id);
@@ -180,7 +228,8 @@ mod tests {
 
     fn platform() -> PlatformAuthenticator {
         PlatformAuthenticator::new(&PlatformIdentity {
-            subject_header: HeaderName::from_static("x-user"),
+            subject_header: Some(HeaderName::from_static("x-user")),
+            workload_token: true,
             issuer: Some("https://i.example".into()),
             scopes_header: Some(HeaderName::from_static("x-scopes")),
             claims: vec![("department".into(), HeaderName::from_static("x-department"))],
@@ -277,6 +326,36 @@ mod tests {
             assert_eq!(refusal.kind, RefusalKind::Malformed, "{pairs:?}");
         }
         assert!(asserted(&[("x-scopes", "a")]).is_none(), "no subject");
+    }
+
+    #[test]
+    fn a_workload_token_comes_from_the_platform_only_and_does_not_print_itself() {
+        let add = |pairs: &[(&'static str, &str)], address: &str| {
+            let caller = Caller::new(Identity::new(Principal::OAuthUser, "ada"));
+            let address = Some(address.parse().unwrap());
+            platform().add_workload_token(caller, &headers(pairs), address)
+        };
+        let token = |caller: &Caller| {
+            let token = caller.identity().workload_token.as_ref();
+            token.map(|token| token.expose().to_owned())
+        };
+        let older = ("workloadaccesstoken", "planted-1");
+        let newer = ("x-amz-bedrock-agentcore-identity-wat", "planted-2");
+        let caller = add(&[older, newer], HERE).unwrap();
+        assert_eq!(token(&caller).as_deref(), Some("planted-2"));
+        assert_eq!(caller.identity().subject.as_ref(), "ada");
+        assert!(!format!("{caller:?}").contains("planted"));
+        assert_eq!(token(&caller.without_token()), None);
+        let caller = add(&[older], HERE).unwrap();
+        assert_eq!(token(&caller).as_deref(), Some("planted-1"));
+        assert_eq!(token(&add(&[older], "11.0.0.1").unwrap()), None);
+        assert_eq!(token(&add(&[], HERE).unwrap()), None);
+        let long = "x".repeat(8193);
+        for pairs in [&[older, older][..], &[(older.0, "")], &[(older.0, &long)]] {
+            let refusal = add(pairs, HERE).unwrap_err();
+            assert_eq!(refusal.kind, RefusalKind::Malformed, "{pairs:?}");
+            assert!(!refusal.reason.contains("planted"));
+        }
     }
 
     #[test]

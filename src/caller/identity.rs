@@ -56,6 +56,9 @@ pub struct Identity {
     /// The token that proved it, for an exchange on behalf of the caller (RFC 8693). It is sent to
     /// nobody else.
     pub token: Option<Secret>,
+    /// The workload access token that AgentCore Runtime sent with the request: AgentCore Identity takes
+    /// it for one of weir acting for the caller. It is sent to nobody else.
+    pub workload_token: Option<Secret>,
 }
 
 /// The sender of a request. Clones are cheap.
@@ -126,6 +129,33 @@ impl Identity {
             tags: BTreeMap::new(),
             expires: None,
             token: None,
+            workload_token: None,
+        }
+    }
+
+    /// Returns the same without the tokens.
+    fn without_tokens(&self) -> Self {
+        let Self {
+            principal,
+            ref subject,
+            ref issuer,
+            ref client,
+            ref scopes,
+            ref tags,
+            expires,
+            token: _,
+            workload_token: _,
+        } = *self;
+        Self {
+            principal,
+            subject: subject.clone(),
+            issuer: issuer.clone(),
+            client: client.clone(),
+            scopes: scopes.clone(),
+            tags: tags.clone(),
+            expires,
+            token: None,
+            workload_token: None,
         }
     }
 
@@ -211,29 +241,25 @@ impl Caller {
         Self { agent, ..self }
     }
 
-    /// Returns the caller without the token that proved it, to be kept for longer than the token is.
+    /// Returns the caller without its tokens, to be kept for longer than they are.
     #[must_use]
     pub fn without_token(&self) -> Self {
-        let Identity {
-            principal,
-            ref subject,
-            ref issuer,
-            ref client,
-            ref scopes,
-            ref tags,
-            expires,
-            token: _,
-        } = self.known.identity;
-        Self::new(Identity {
-            principal,
-            subject: subject.clone(),
-            issuer: issuer.clone(),
-            client: client.clone(),
-            scopes: scopes.clone(),
-            tags: tags.clone(),
-            expires,
-            token: None,
-        })
+        Self::new(self.known.identity.without_tokens())
+    }
+
+    /// Returns the caller with the workload access token of its request.
+    #[must_use]
+    pub fn with_workload_token(self, workload_token: Secret) -> Self {
+        let identity = &self.known.identity;
+        let known = Self::new(Identity {
+            token: identity.token.clone(),
+            workload_token: Some(workload_token),
+            ..identity.without_tokens()
+        });
+        Self {
+            known: known.known,
+            ..self
+        }
     }
 
     /// Adds the keys that bind handles to the caller, see [`Caller::bind`].

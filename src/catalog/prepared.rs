@@ -13,6 +13,7 @@ use foldhash::HashMap;
 use crate::catalog::arguments::ArgumentRules;
 use crate::catalog::digest::{Digest, Hasher};
 use crate::catalog::drift::DriftReport;
+use crate::catalog::inline::{RenderedSchema, SchemaInliner};
 use crate::catalog::listing::{Definition, Listing};
 use crate::catalog::origin::DroppedCounts;
 use crate::catalog::page::Rendered;
@@ -107,6 +108,7 @@ impl Prepared {
     pub fn new<'a>(config: impl Into<Rules<'a>>, naming: &Naming, listing: &Listing) -> Self {
         let rules = config.into();
         let (mut excluded, mut dropped) = (Vec::new(), DroppedCounts::default());
+        let mut inliner = SchemaInliner::new(rules.inline_schemas);
         let mut left_out = Vec::new();
         let kinds = PerKind::from_fn(|kind| {
             if kind == Kind::Instructions {
@@ -136,30 +138,30 @@ impl Prepared {
                     None => true,
                 })
                 .collect();
-            PreparedKind::new(&rules, naming, listing.era(), kind, &definitions)
+            let schemas = inliner.of_kind(kind, &definitions);
+            PreparedKind::new(
+                &rules,
+                naming,
+                (listing.era(), kind),
+                &definitions,
+                &schemas,
+            )
         });
         let resources = &kinds.get(Kind::Resources).items;
-        let mut hasher = Hasher::new("prepared");
-        hasher.add(rules.upstream.as_str().as_bytes());
-        hasher.add(rules.namespace.as_str().as_bytes());
-        for kind in Kind::ALL {
-            hasher.add(kind.member().as_bytes());
-            kinds.get(kind).add_to(&mut hasher);
-        }
         let instructions = instructions::choose(rules.instructions, listing);
-        hasher.add(instructions.as_deref().unwrap_or_default().as_bytes());
+        let warnings = warn_of_unused(rules.tools, listing, &excluded).into_iter();
         Self {
             upstream: rules.upstream.clone(),
             namespace: rules.namespace.clone(),
             templates: parse_templates(&kinds),
             ui: find_ui_tools(&kinds.get(Kind::Tools).items, resources, listing),
-            warnings: warn_of_unused(rules.tools, listing, &excluded),
+            warnings: warnings.chain(inliner.into_warnings()).collect(),
+            digest: digest_of(&rules, &kinds, instructions.as_deref()),
             instructions,
             excluded,
             dropped,
             left_out,
             drift: DriftReport::default(),
-            digest: hasher.finish(),
             kinds,
         }
     }
@@ -249,9 +251,9 @@ impl PreparedKind {
     fn new(
         rules: &Rules<'_>,
         naming: &Naming,
-        era: Era,
-        kind: Kind,
+        (era, kind): (Era, Kind),
         definitions: &[&Definition],
+        schemas: &[Vec<RenderedSchema>],
     ) -> Self {
         let change = |definition: &Definition| match kind {
             Kind::Tools => rules.tools.overrides.get(&**definition.key()),
@@ -273,7 +275,9 @@ impl PreparedKind {
                 .filter_map(|(item, (definition, name))| {
                     let change = change(definition);
                     let own = rules.instance;
-                    let text = render::definition(definition, name, own, change, era, caller)?;
+                    let schemas = schemas.get(item as usize).map_or(&[][..], Vec::as_slice);
+                    let text =
+                        render::definition(definition, name, own, change, schemas, era, caller)?;
                     Some(match *rules.stale.get(kind) {
                         Some(stamp) => (item, stamp.put(text)),
                         None => (item, text),
@@ -354,6 +358,19 @@ impl PreparedKind {
             }
         }
     }
+}
+
+/// Returns the digest of what callers see, and where it leads; `text` is that of instructions.
+fn digest_of(rules: &Rules<'_>, kinds: &PerKind<PreparedKind>, text: Option<&str>) -> Digest {
+    let mut hasher = Hasher::new("prepared");
+    hasher.add(rules.upstream.as_str().as_bytes());
+    hasher.add(rules.namespace.as_str().as_bytes());
+    for kind in Kind::ALL {
+        hasher.add(kind.member().as_bytes());
+        kinds.get(kind).add_to(&mut hasher);
+    }
+    hasher.add(text.unwrap_or_default().as_bytes());
+    hasher.finish()
 }
 
 /// Digest of what callers see of a kind.

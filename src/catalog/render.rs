@@ -5,6 +5,7 @@
 
 use crate::catalog::Kind;
 use crate::catalog::edit::{edited, span};
+use crate::catalog::inline::RenderedSchema;
 use crate::catalog::listing::{self, Definition};
 use crate::config::ToolOverride;
 use crate::json::{self, Object};
@@ -12,12 +13,13 @@ use crate::name::Instance;
 use crate::protocol::era::Era;
 
 /// The definition as callers of one era see it under a name and at a weir, if that is a hop of
-/// chains; `None` if that era cannot use it.
+/// chains; `None` if that era cannot use it. `schemas` stand in place of its own.
 pub(crate) fn definition(
     definition: &Definition,
     exposed: &str,
     own: Option<&Instance>,
     change: Option<&ToolOverride>,
+    schemas: &[RenderedSchema],
     upstream: Era,
     caller: Era,
 ) -> Option<String> {
@@ -35,10 +37,13 @@ pub(crate) fn definition(
     let changed = change.is_some_and(|change| {
         change.description.is_some() || !change.annotations.is_empty() || hides(change)
     });
-    if !drop_execution && !drop_output && !changed {
+    if !drop_execution && !drop_output && !changed && schemas.is_empty() {
         return Some(renamed);
     }
     let mut object = Object::parse(&renamed).ok()?;
+    for (member, schema) in schemas {
+        object.set(member, schema.as_str());
+    }
     if drop_execution {
         object.remove("execution");
     }
@@ -146,7 +151,7 @@ mod tests {
         let tool = tool(raw);
         for era in [Era::Legacy, Era::Modern] {
             assert_eq!(
-                definition(&tool, "n\"s__a", None, None, era, era).unwrap(),
+                definition(&tool, "n\"s__a", None, None, &[], era, era).unwrap(),
                 raw.replace(r#""\u0061""#, r#""n\"s__a""#)
             );
         }
@@ -161,7 +166,7 @@ mod tests {
             } else {
                 Era::Legacy
             };
-            definition(&tool, "a", None, None, upstream, caller)
+            definition(&tool, "a", None, None, &[], upstream, caller)
         };
         let optional = r#"{"name":"a","execution":{"taskSupport":"optional"},"inputSchema":{}}"#;
         assert_eq!(
@@ -206,6 +211,7 @@ mod tests {
                 "n",
                 None,
                 Some(&change),
+                &[],
                 Era::Legacy,
                 Era::Legacy
             )
@@ -219,6 +225,7 @@ mod tests {
                 "n",
                 None,
                 Some(&change),
+                &[],
                 Era::Legacy,
                 Era::Legacy
             )
@@ -236,6 +243,7 @@ mod tests {
                 "a",
                 None,
                 Some(&hide_only),
+                &[],
                 Era::Legacy,
                 Era::Legacy
             )

@@ -31,6 +31,8 @@ pub struct Rules<'a> {
     pub validate: &'a ValidateSettings,
     /// Which instructions callers see of the upstream.
     pub instructions: &'a Instructions,
+    /// Whether schemas are shown without references.
+    pub inline_schemas: bool,
     /// How the search tool of an AgentCore Gateway is exposed; [`Search::Namespaced`] for all other
     /// upstreams.
     pub search: Search,
@@ -51,6 +53,7 @@ impl<'a> From<&'a Upstream> for Rules<'a> {
             tools: &config.tools,
             validate: &config.validate,
             instructions: &config.instructions,
+            inline_schemas: false,
             search: match &config.endpoint {
                 Endpoint::Http(endpoint) => endpoint.gateway.as_ref(),
                 Endpoint::Child { .. } => None,

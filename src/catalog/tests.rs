@@ -110,6 +110,7 @@ impl Up {
             tools: &self.tools,
             validate: &ValidateSettings::default(),
             instructions: &Instructions::Served,
+            inline_schemas: false,
             search: self.search,
         };
         Prepared::new(rules, &Naming::default(), &listing.finish())

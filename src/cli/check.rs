@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::catalog::Kind;
+use crate::cli::front_gateway;
 use crate::cli::output::{Output, Table, TextStyle, count, make_safe};
 use crate::cli::target::{ConfigArgs, advise_if_empty, print_config_errors};
 use crate::cli::wait;
@@ -83,6 +84,7 @@ pub async fn run(args: CheckArgs, output: &mut Output, program: PathBuf) -> Exit
         );
         let path = make_safe(&path.display().to_string());
         output.out.print_done(&format!("{path} is valid{found}"));
+        print_advice(&config, output);
         return ExitCode::SUCCESS;
     }
     match Core::start(
@@ -183,7 +185,7 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
             ));
         }
     }
-    for line in unchecked_schemas(&snapshot) {
+    for line in remarks(config, &snapshot) {
         output.out.print_line(&make_safe(&line));
     }
     for line in snapshot.catalog.rivalries() {
@@ -196,6 +198,23 @@ fn print_report(core: &Core, config: &Config, json: bool, output: &mut Output) -
         count(config.upstreams.len(), "upstream")
     ));
     code
+}
+
+/// Prints advice about a config that is valid.
+fn print_advice(config: &Config, output: &mut Output) {
+    let front = config.front_gateway.as_deref();
+    if let Some(advice) = front.and_then(|front| front.advise(config.naming.max_length())) {
+        output.print_warning(&advice);
+    }
+}
+
+/// Returns what is to be said of definitions: schemas that are not applied, names that are too long
+/// behind a gateway in front.
+fn remarks(config: &Config, snapshot: &Snapshot) -> Vec<String> {
+    let mut remarks = unchecked_schemas(snapshot);
+    let front = config.front_gateway.as_deref();
+    remarks.extend(front_gateway::warn_of_names(front, &snapshot.catalog));
+    remarks
 }
 
 /// Returns the schemas that `guard.validate` cannot apply, in words.

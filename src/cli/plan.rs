@@ -19,6 +19,7 @@ use crate::admin::compare::ConfigDigests;
 use crate::admin::drift::UpstreamsPage;
 use crate::catalog::Diff;
 use crate::cli::admin_client::{AdminClient, AdminClientError, is_admin_url};
+use crate::cli::front_gateway;
 use crate::cli::output::Output;
 use crate::cli::plan::baseline::Baseline;
 use crate::cli::plan::exposed::AskOptions;
@@ -103,10 +104,14 @@ async fn make_plan(
             ask_running(&client, &config).await?
         }
     };
+    let front = config.front_gateway.clone();
     let after =
         exposed::expose_after(with_known_instance(config), &before, &ask_options, output).await?;
     if let Some(earlier) = &before.policies {
         before.compared.access = policies.compare_to(earlier, &after.catalog);
+    }
+    if let Some(warning) = front_gateway::warn_of_names(front.as_deref(), &after.catalog) {
+        output.print_warning(&warning);
     }
     let diff = Diff::between(&before.side, &after.side);
     Ok(Plan::new(before, after, diff))

@@ -269,7 +269,7 @@ pub enum Registration {
 /// `auth: { type: agentcore_identity }`
 #[derive(Clone, Debug)]
 pub struct AgentcoreIdentity {
-    /// The workload identity's name.
+    /// The workload identity's name; empty if its token is the platform's.
     pub workload: String,
     /// The credential provider's name.
     pub provider: String,
@@ -292,6 +292,8 @@ pub enum IdentitySubject {
     Caller,
     /// The caller, by the subject of its token (`GetWorkloadAccessTokenForUserId`).
     CallerId,
+    /// The caller, by the workload access token that the platform in front sent with its request.
+    WorkloadToken,
 }
 
 /// A kind of credential that a provider of AgentCore Identity gives.

@@ -30,6 +30,7 @@ impl Config {
             guard: _,
             telemetry: _,
             hooks: _,
+            front_gateway: _,
             naming: _,
             server: _,
             upstreams: _,
@@ -66,7 +67,7 @@ impl Config {
     ///
     /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn changeable(&self) -> [(&'static str, Fingerprint); 9] {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 10] {
         let Self {
             memory,
             rates,
@@ -74,6 +75,7 @@ impl Config {
             guard,
             telemetry,
             hooks,
+            front_gateway,
             naming,
             server,
             // They are compared one by one: see `is_same`.
@@ -111,6 +113,7 @@ impl Config {
                 Fingerprint::of(&Telemetry::digest(telemetry.as_deref())),
             ),
             ("hooks", Fingerprint::of(&hooks)),
+            ("on_publish", Fingerprint::of(front_gateway)),
             ("naming", Fingerprint::of(naming)),
             ("server", Fingerprint::of(server)),
         ]

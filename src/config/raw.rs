@@ -12,6 +12,7 @@ mod guard;
 mod hooks;
 mod listen_auth;
 mod listen_tls;
+mod on_publish;
 mod policy;
 mod rates;
 mod secret;
@@ -40,6 +41,7 @@ pub(super) use listen_auth::{
     JwtIssuer, ListenAuth, PlatformIdentity, ResourceMetadata,
 };
 pub(super) use listen_tls::ListenTls;
+pub(super) use on_publish::OnPublish;
 pub(super) use policy::{
     CallerKind, Covered, Expected, Policy, PolicyMode, PolicyTest, PolicyTests, PolicyValidation,
 };
@@ -92,6 +94,8 @@ pub(super) struct File {
     pub(super) telemetry: Option<Telemetry>,
     /// Code of somebody else that sees requests and answers, by name, in the order of the file.
     pub(super) hooks: Option<IndexMap<String, Hook>>,
+    /// Actions that follow when weir has published another catalog.
+    pub(super) on_publish: Option<OnPublish>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.
@@ -148,6 +152,8 @@ pub(super) struct Listen {
     pub(super) drain: Option<Duration>,
     /// Whose ids the sessions of legacy callers have. Default: `own`.
     pub(super) sessions: Option<SessionIds>,
+    /// The form of the schemas in lists of tools. Default: `original`.
+    pub(super) schemas: Option<SchemaForm>,
     /// How callers are authenticated. Required if the address is not loopback.
     pub(super) auth: Option<ListenAuth>,
     /// TLS of the listener. Without this key it speaks plain HTTP.
@@ -163,6 +169,17 @@ pub(super) enum SessionIds {
     /// A platform in front of weir gives them, as Amazon Bedrock AgentCore Runtime does. Any id is
     /// good, and requests need neither an id nor `initialize`. A `ping` needs no credential.
     Platform,
+}
+
+/// The form of schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SchemaForm {
+    /// As upstreams write them.
+    Original,
+    /// Without `$ref` and `$defs`, for gateways and models that do not follow references. What refers
+    /// to itself or leads out of the schema, and what would become too large, is widened.
+    Inline,
 }
 
 /// Where weir stores what must survive a restart.

@@ -5,7 +5,6 @@ mod header;
 use std::net::SocketAddr;
 
 use super::guard::FieldPathError;
-
 pub use header::HeaderSettingError;
 
 /// A rule of the config that is broken.
@@ -244,13 +243,14 @@ pub enum Rule {
         "not the id of an AgentCore Gateway: a name of a-z, 0-9 and -, then - and 10 characters"
     )]
     GatewayId,
+    /// `on_publish.synchronize.target`
+    #[error("not the name of a target: letters and digits, with single - between")]
+    TargetName,
     /// An AWS region.
     #[error("not an AWS region, such as eu-west-1")]
     Region,
     /// `runtime.arn`
-    #[error(
-        "not the ARN of an AgentCore Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID"
-    )]
+    #[error("not the ARN of a Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID")]
     RuntimeArn,
     /// `runtime.agent_id`
     #[error("the id of an AgentCore Runtime has only the characters A-Z a-z 0-9 _ -")]

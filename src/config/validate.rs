@@ -20,6 +20,7 @@ mod listen_auth;
 mod listen_tls;
 mod oauth;
 mod on_behalf;
+mod on_publish;
 mod otel;
 mod policy;
 mod rates;
@@ -120,6 +121,7 @@ pub(super) fn validate(
 fn check_whole(config: Config) -> Result<Config, ConfigErrors> {
     let mut mistakes = policy::check_names(&config);
     mistakes.extend(on_behalf::check_issuers(&config));
+    mistakes.extend(on_behalf::check_workload_tokens(&config));
     match mistakes.is_empty() {
         true => Ok(config),
         false => Err(ConfigErrors::new(mistakes)),

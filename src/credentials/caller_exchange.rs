@@ -2,10 +2,12 @@
 //! 8693) or at AgentCore Identity.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use crate::caller::Identity;
 use crate::config::{Auth, HttpEndpoint, IdentitySubject, OnBehalf};
 use crate::credentials::aws::agentcore_identity::{AgentcoreIdentityClient, OnBehalfOf};
 use crate::credentials::context::CredentialsContext;
@@ -15,6 +17,10 @@ use crate::credentials::secret_headers::SecretHeaders;
 use crate::credentials::status::StatusCell;
 use crate::credentials::token::{GrantError, Token};
 use crate::secret::Secret;
+
+/// How often another workload token is a reason to try again what failed. AgentCore Runtime sends
+/// another one with every request, and not every call may cost a request to AgentCore Identity.
+const WORKLOAD_TOKEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Exchanges the tokens of callers for those of one upstream.
 #[derive(Debug)]
@@ -36,9 +42,21 @@ enum ExchangeEndpoint {
 
 /// The caller that an exchange is for: its newest token.
 #[derive(Debug)]
-pub struct CallerSubject(Mutex<PresentedToken>);
+pub struct CallerSubject {
+    kind: SubjectToken,
+    newest: Mutex<PresentedToken>,
+}
 
-/// A token that a caller authenticated with.
+/// The token of a caller that is exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubjectToken {
+    /// The one that it authenticated with.
+    Credential,
+    /// The workload access token that the platform sent with its request.
+    Workload,
+}
+
+/// A token that a caller brought.
 #[derive(Clone, Debug)]
 struct PresentedToken {
     token: Secret,
@@ -48,6 +66,8 @@ struct PresentedToken {
     expires: Option<SystemTime>,
     /// Counts the tokens of the caller.
     version: u64,
+    /// When that was counted last.
+    counted: Instant,
 }
 
 /// Fetches the tokens of one caller.
@@ -97,6 +117,28 @@ impl CallerExchange {
         })
     }
 
+    /// Returns whether a caller brought the token that is exchanged here.
+    #[must_use]
+    pub fn has_token_of(&self, identity: &Identity) -> bool {
+        self.kind().of(identity).is_some()
+    }
+
+    /// Makes the subject of a caller; `None` if it brought no token that is exchanged here.
+    #[must_use]
+    pub fn subject(&self, identity: &Identity) -> Option<CallerSubject> {
+        CallerSubject::new(self.kind(), identity)
+    }
+
+    fn kind(&self) -> SubjectToken {
+        let is_workload = |subject: &IdentitySubject| *subject == IdentitySubject::WorkloadToken;
+        match &*self.endpoint {
+            ExchangeEndpoint::Identity(_, subject) if is_workload(subject) => {
+                SubjectToken::Workload
+            }
+            ExchangeEndpoint::Identity(..) | ExchangeEndpoint::Token(_) => SubjectToken::Credential,
+        }
+    }
+
     /// Returns the grant for one caller.
     #[must_use]
     pub fn grant(&self, subject: &Arc<CallerSubject>) -> CallerGrant {
@@ -125,37 +167,68 @@ impl CallerExchange {
     }
 }
 
+impl SubjectToken {
+    /// Returns the token of a caller, and when it ends as far as that is known.
+    fn of(self, identity: &Identity) -> Option<(&Secret, Option<SystemTime>)> {
+        match self {
+            Self::Credential => Some((identity.token.as_ref()?, identity.expires)),
+            Self::Workload => Some((identity.workload_token.as_ref()?, identity.expires)),
+        }
+    }
+}
+
 impl CallerSubject {
-    /// Makes the subject of a caller with this token.
-    #[must_use]
-    pub fn new(token: Secret, subject: &str, expires: Option<SystemTime>) -> Self {
-        Self(Mutex::new(PresentedToken {
-            token,
-            subject: subject.into(),
+    fn new(kind: SubjectToken, identity: &Identity) -> Option<Self> {
+        let (token, expires) = kind.of(identity)?;
+        let newest = PresentedToken {
+            token: token.clone(),
+            subject: identity.subject.as_ref().into(),
             expires,
             version: 0,
-        }))
+            counted: Instant::now(),
+        };
+        Some(Self {
+            kind,
+            newest: Mutex::new(newest),
+        })
     }
 
-    /// Takes another token of the same caller, if it is valid for longer than the one before.
-    pub fn present(&self, token: &Secret, expires: Option<SystemTime>) {
-        let mut newest = self.0.lock();
-        let is_longer = match (expires, newest.expires) {
-            (Some(expires), Some(before)) => expires > before,
-            (None, Some(_)) => true,
-            (_, None) => false,
+    /// Takes another token of the same caller, if it is valid for longer than the one before. Of
+    /// workload tokens, whose end nobody knows, the newest is taken. A caller that brings none changes
+    /// nothing.
+    pub fn present(&self, identity: &Identity) {
+        let Some((token, expires)) = self.kind.of(identity) else {
+            return;
         };
-        if is_longer && newest.token != *token {
-            newest.token = token.clone();
-            newest.expires = expires;
-            newest.version += 1;
+        let mut newest = self.newest.lock();
+        let is_better = match (self.kind, expires, newest.expires) {
+            (SubjectToken::Workload, _, _) => true,
+            (_, Some(expires), Some(before)) => expires > before,
+            (_, None, Some(_)) => true,
+            (_, _, None) => false,
+        };
+        if !is_better || newest.token == *token {
+            return;
         }
+        newest.token = token.clone();
+        newest.expires = expires;
+        let is_due = newest.counted.elapsed() >= WORKLOAD_TOKEN_PAUSE;
+        if self.kind == SubjectToken::Credential || is_due {
+            newest.version += 1;
+            newest.counted = Instant::now();
+        }
+    }
+
+    /// Returns how many bytes the token has.
+    #[must_use]
+    pub fn token_bytes(&self) -> usize {
+        self.newest.lock().token.expose().len()
     }
 
     /// Returns when the newest token ends.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        self.0.lock().expires
+        self.newest.lock().expires
     }
 
     /// Returns whether the newest token has ended.
@@ -166,7 +239,7 @@ impl CallerSubject {
     }
 
     fn newest(&self) -> PresentedToken {
-        self.0.lock().clone()
+        self.newest.lock().clone()
     }
 }
 
@@ -189,6 +262,7 @@ impl CallerGrant {
                         OnBehalfOf::Jwt(&newest.token)
                     }
                     IdentitySubject::CallerId => OnBehalfOf::User(&newest.subject),
+                    IdentitySubject::WorkloadToken => OnBehalfOf::WorkloadToken(&newest.token),
                 };
                 client.fetch_for(&subject).await
             }
@@ -216,25 +290,57 @@ impl CallerGrant {
             ExchangeEndpoint::Token(grant) => grant.version(),
             ExchangeEndpoint::Identity(client, _) => client.version(),
         };
-        endpoint.wrapping_add(self.subject.0.lock().version)
+        endpoint.wrapping_add(self.subject.newest.lock().version)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::caller::Principal;
+
+    fn identity(token: &str, expires: Option<SystemTime>) -> Identity {
+        Identity {
+            token: Some(Secret::new(token)),
+            expires,
+            ..Identity::new(Principal::OAuthUser, "s")
+        }
+    }
 
     #[test]
     fn the_token_that_is_valid_for_longest_is_exchanged() {
         let at = |seconds| Some(SystemTime::now() + Duration::from_secs(seconds));
-        let subject = CallerSubject::new(Secret::new("planted"), "s", at(60));
-        subject.present(&Secret::new("b"), at(30));
+        let kind = SubjectToken::Credential;
+        let subject = CallerSubject::new(kind, &identity("planted", at(60))).unwrap();
+        subject.present(&identity("b", at(30)));
         assert_eq!(subject.newest().token, Secret::new("planted"));
         assert!(!format!("{subject:?}").contains("planted"));
-        subject.present(&Secret::new("c"), at(90));
+        subject.present(&identity("c", at(90)));
         assert_eq!(subject.newest().token, Secret::new("c"));
         assert!(!subject.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_workload_token_is_exchanged_and_few_of_them_are_news() {
+        let of = |token| Identity {
+            workload_token: Some(Secret::new(token)),
+            ..identity("credential", None)
+        };
+        let kind = SubjectToken::Workload;
+        assert!(CallerSubject::new(kind, &identity("credential", None)).is_none());
+        let subject = CallerSubject::new(kind, &of("1")).unwrap();
+        let seen = |subject: &CallerSubject| {
+            let newest = subject.newest();
+            (newest.token.expose().to_owned(), newest.version)
+        };
+        subject.present(&of("2"));
+        assert_eq!(seen(&subject), ("2".to_owned(), 0));
+        // The caller comes without one: what it brought before stays.
+        subject.present(&identity("credential", None));
+        assert_eq!(seen(&subject), ("2".to_owned(), 0));
+        tokio::time::advance(WORKLOAD_TOKEN_PAUSE).await;
+        subject.present(&of("3"));
+        subject.present(&of("4"));
+        assert_eq!(seen(&subject), ("4".to_owned(), 1));
     }
 }

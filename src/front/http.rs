@@ -17,7 +17,7 @@ use crate::front::answer::{self, Accepts, CREDENTIAL_ENDED, Recipient};
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::standing::Admission;
 use crate::front::state::{Front, METHODS};
-use crate::front::{batch, cors, health_check, intake, legacy, modern};
+use crate::front::{batch, cors, health_check, intake, legacy, modern, startup};
 use crate::large::take_turn;
 use crate::memory::Reservation;
 use crate::protocol::era::Version;
@@ -266,7 +266,7 @@ async fn answer_message(
     trace: &mut Trace,
 ) -> Response {
     let caller = &to.admission.caller;
-    if let Some(answered) = health_check::answer(front, body) {
+    if let Some(answered) = startup::check_or_wait(front, body).await {
         return answer::json(Payload::ok(vec![answered]));
     }
     let turn = take_turn(body.len()).await;

@@ -1,7 +1,7 @@
 //! The state that answering callers needs.
 
 use std::sync::Arc;
-
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -36,6 +36,8 @@ pub struct Front {
     pub(super) sessions: Arc<SessionTable>,
     /// The sessions of a platform in front, if it gives the ids.
     pub(super) platform: Option<PlatformSessions>,
+    /// Whether requests wait for upstreams no more: see `front::startup`.
+    pub(super) is_started: AtomicBool,
     /// Streamed answers that can be resumed after a broken connection.
     pub(super) replays: Arc<ReplayBuffers>,
     /// Cancelled when weir has to stop: streams end, and no more connections are accepted.
@@ -80,6 +82,7 @@ impl Front {
             live,
             sessions,
             platform: listen.platform_sessions.then(PlatformSessions::default),
+            is_started: AtomicBool::new(false),
             replays: Arc::new(ReplayBuffers::new(listen.keep_alive)),
             shutdown: draining.begun.clone(),
             given_up: draining.given_up.clone(),

@@ -52,9 +52,6 @@ impl LoginKey {
 impl CallerLogin {
     /// Takes the token of a request of the caller, if it is valid for longer than the one before.
     pub fn present(&self, caller: &Caller) {
-        let identity = caller.identity();
-        if let Some(token) = &identity.token {
-            self.subject.present(token, identity.expires);
-        }
+        self.subject.present(caller.identity());
     }
 }

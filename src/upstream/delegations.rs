@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::caller::Caller;
 use crate::config::{OnBehalf, WithoutCaller};
 use crate::credentials::auth_mismatch::AuthKind;
-use crate::credentials::caller_exchange::{CallerExchange, CallerSubject};
+use crate::credentials::caller_exchange::CallerExchange;
 use crate::credentials::{Credentials, CredentialsContext};
 use crate::memory::{MemoryShare, Reservation};
 use crate::upstream::caller_login::{CallerLogin, LoginKey};
@@ -98,13 +98,12 @@ impl Delegations {
     /// # Errors
     /// The caller has no token that could be exchanged, or there is no memory left for its login.
     pub fn find(&self, caller: &Caller) -> Result<Option<Arc<Delegation>>, LinkError> {
-        let identity = caller.identity();
-        let Some(token) = &identity.token else {
+        if !self.exchange.has_token_of(caller.identity()) {
             return match self.without_caller {
                 WithoutCaller::Service => Ok(None),
                 WithoutCaller::Refuse => Err(LinkError::CallerIdentity),
             };
-        };
+        }
         let key = LoginKey::of(caller);
         let mut kept = self.kept.lock();
         let known = kept.touch(key);
@@ -113,9 +112,10 @@ impl Delegations {
             delegation.login.present(caller);
             return Ok(Some(delegation));
         }
-        let bytes = LOGIN_BYTES + 2 * token.expose().len();
+        let subject = self.exchange.subject(caller.identity());
+        let subject = subject.ok_or(LinkError::CallerIdentity)?;
+        let bytes = LOGIN_BYTES + 2 * subject.token_bytes();
         let memory = self.memory.reserve(bytes)?;
-        let subject = CallerSubject::new(token.clone(), &identity.subject, identity.expires);
         let subject = Arc::new(subject);
         let login = Arc::new(CallerLogin {
             key,

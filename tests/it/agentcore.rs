@@ -2,6 +2,7 @@
 //! recompute signatures.
 
 mod gateway;
+mod in_front;
 mod runtime;
 
 use serde_json::Value;

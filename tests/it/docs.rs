@@ -70,11 +70,16 @@ fn parsed(path: &str, value: &str) -> String {
     });
     let admin = if section == "admin" { "" } else { "admin: {}" };
     // A policy has files, records have one, and telemetry goes somewhere, whatever else is written of
-    // them.
+    // them; a gateway in front has a name.
     let setting = match section {
         "policy" => setting.replacen('{', "{ files: [src/config/tests/policies/a.cedar],", 1),
         "audit" => setting.replacen('{', "{ file: weir.jsonl,", 1),
         "telemetry" => setting.replacen('{', "{ endpoint: \"http://127.0.0.1:4318\",", 1),
+        "on_publish" => setting.replacen(
+            "synchronize: {",
+            "synchronize: { gateway: gw-ab12cdef34, target: weir,",
+            1,
+        ),
         _ => setting,
     };
     let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
@@ -99,8 +104,9 @@ fn every_default_that_is_documented_is_true() {
         "descriptions name a default as \"by default 3s\": {defaults:#?}"
     );
     let nothing = parsed("version", "1");
-    let sections = ["policy", "audit", "telemetry"];
-    let [no_policy, no_audit, no_telemetry] = sections.map(|section| parsed(section, "{ }"));
+    let sections = ["policy", "audit", "telemetry", "on_publish.synchronize"];
+    let [no_policy, no_audit, no_telemetry, no_front] =
+        sections.map(|section| parsed(section, "{ }"));
     // Lines on stdout are written as soon as their key is there.
     let lines = parsed("telemetry.emf", "{ }");
     // A login has a `type`, which says what else it has.
@@ -119,6 +125,7 @@ fn every_default_that_is_documented_is_true() {
             Some("audit") => &no_audit,
             Some("telemetry") if path.starts_with("telemetry.emf.") => &lines,
             Some("telemetry") => &no_telemetry,
+            Some("on_publish") => &no_front,
             _ => &nothing,
         };
         assert_eq!(parsed(&path, &value), *expected, "{path}: {value}");

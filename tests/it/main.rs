@@ -63,6 +63,7 @@ mod get_streams;
 mod guard;
 mod habits;
 mod hooks;
+mod hosted;
 mod hosts;
 mod identity;
 mod identity_bound;

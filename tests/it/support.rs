@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod principals;
 pub mod prowler;
 pub mod ran;
+pub mod runtime;
 pub mod saas;
 #[path = "../../src/authentication/jwt/tests/signing.rs"]
 pub mod signing;

@@ -121,6 +121,7 @@ async fn expose(
 ) -> Result<PlannedCatalog, ServeError> {
     let (all, naming) = (config.upstreams.clone(), config.naming.clone());
     let (state, instance) = (config.state_dir.clone(), config.instance.clone());
+    let inline_schemas = config.listen.inline_schemas;
     let kept =
         |id: &UpstreamId| before.is_some_and(|before| before.compared.same.contains(id.as_str()));
     config.upstreams.retain(|id, _| !kept(id));
@@ -132,6 +133,7 @@ async fn expose(
     let fallback = Fallback {
         naming: &naming,
         instance: instance.as_ref(),
+        inline_schemas,
         store,
         before,
     };
@@ -211,6 +213,7 @@ async fn ask_upstreams(
 struct Fallback<'b> {
     naming: &'b Naming,
     instance: Option<&'b Instance>,
+    inline_schemas: bool,
     store: Option<ListingStore>,
     before: Option<&'b Baseline>,
 }
@@ -230,6 +233,7 @@ impl Fallback<'_> {
     fn prepare(&self, upstream: &config::Upstream, listing: &Listing) -> Prepared {
         let rules = Rules {
             instance: self.instance,
+            inline_schemas: self.inline_schemas,
             ..Rules::from(upstream)
         };
         Prepared::new(rules, self.naming, listing)
@@ -271,7 +275,11 @@ impl Fallback<'_> {
     /// Returns the baseline's listing, prepared under the new config, unless it is empty.
     fn previous(&self, upstream: &config::Upstream) -> Option<Arc<Prepared>> {
         let listing = self.before?.side.listing(&upstream.id);
-        let prepared = Prepared::new(upstream, self.naming, &listing);
+        let rules = Rules {
+            inline_schemas: self.inline_schemas,
+            ..Rules::from(upstream)
+        };
+        let prepared = Prepared::new(rules, self.naming, &listing);
         (!listing.is_empty()).then(|| Arc::new(prepared))
     }
 }

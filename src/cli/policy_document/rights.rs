@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{
     AgentcoreIdentity, Auth, AwsCredentials, AwsSecret, AwsSource, Config, Connector, Endpoint,
-    Gateway, Hook, HookTarget, HttpEndpoint, IdentityKind, IdentitySubject, SecretRef, Telemetry,
-    Upstream,
+    FrontGateway, Gateway, Hook, HookTarget, HttpEndpoint, IdentityKind, IdentitySubject,
+    SecretRef, Telemetry, Upstream,
 };
 
 /// The account and the region of what is named without them.
@@ -27,6 +27,13 @@ impl Place {
         format!("arn:{partition}:{service}:{region}:{}:{rest}", self.account)
     }
 }
+
+/// The actions that have targets of a gateway read again.
+const SYNCHRONIZE: [&str; 3] = [
+    "bedrock-agentcore:GetGatewayTarget",
+    "bedrock-agentcore:ListGatewayTargets",
+    "bedrock-agentcore:SynchronizeGatewayTargets",
+];
 
 /// The rights that a config uses in AWS with the credentials of the machine that it runs on.
 pub(super) struct Rights<'c> {
@@ -55,6 +62,9 @@ impl<'c> Rights<'c> {
         }
         if let Some(telemetry) = &config.telemetry {
             rights.add_telemetry(telemetry);
+        }
+        if let Some(front) = config.front_gateway.as_deref() {
+            rights.add_front_gateway(front);
         }
         if place.account == "*" && !rights.found.is_empty() {
             let note = "without --account, the rights are for what has these names in any account";
@@ -185,13 +195,18 @@ impl<'c> Rights<'c> {
             | Auth::TokenExchange(_) => true,
         };
         if is_own {
-            let actions = [
-                "bedrock-agentcore:GetGatewayTarget",
-                "bedrock-agentcore:ListGatewayTargets",
-                "bedrock-agentcore:SynchronizeGatewayTargets",
-            ];
             let arn = self.gateway_arn(gateway, id);
-            self.add("SynchronizeGateways", &actions, [arn]);
+            self.add("SynchronizeGateways", &SYNCHRONIZE, [arn]);
+        }
+    }
+
+    /// Adds the rights to have a gateway in front list weir again.
+    fn add_front_gateway(&mut self, front: &FrontGateway) {
+        if self.is_own(&front.credentials) {
+            let (place, region) = (self.place, front.region.as_deref());
+            let gateway = format!("gateway/{}", front.gateway);
+            let arn = place.arn("bedrock-agentcore", region, &gateway);
+            self.add("SynchronizeGateways", &SYNCHRONIZE, [arn]);
         }
     }
 
@@ -232,14 +247,27 @@ impl<'c> Rights<'c> {
         let (place, region) = (self.place, identity.region.as_deref());
         let agentcore = |rest: &str| place.arn("bedrock-agentcore", region, rest);
         let directory = agentcore("workload-identity-directory/default");
-        let workload = format!("{directory}/workload-identity/{}", identity.workload);
-        let token = match identity.subject {
-            IdentitySubject::Workload => "bedrock-agentcore:GetWorkloadAccessToken",
-            IdentitySubject::Caller => "bedrock-agentcore:GetWorkloadAccessTokenForJWT",
-            IdentitySubject::CallerId => "bedrock-agentcore:GetWorkloadAccessTokenForUserId",
+        let (workload, token) = match identity.subject {
+            IdentitySubject::Workload => (
+                &*identity.workload,
+                Some("bedrock-agentcore:GetWorkloadAccessToken"),
+            ),
+            IdentitySubject::Caller => (
+                &*identity.workload,
+                Some("bedrock-agentcore:GetWorkloadAccessTokenForJWT"),
+            ),
+            IdentitySubject::CallerId => (
+                &*identity.workload,
+                Some("bedrock-agentcore:GetWorkloadAccessTokenForUserId"),
+            ),
+            // The Runtime brings the token, for a workload identity that it has made.
+            IdentitySubject::WorkloadToken => ("*", None),
         };
+        let workload = format!("{directory}/workload-identity/{workload}");
         let own = [directory, workload];
-        self.add("WorkloadTokens", &[token], own.clone());
+        if let Some(token) = token {
+            self.add("WorkloadTokens", &[token], own.clone());
+        }
         let provider = &identity.provider;
         let vault = agentcore("token-vault/default");
         let (name, action, kind) = match identity.kind {

@@ -167,6 +167,9 @@ pub(in crate::config) enum IdentitySubject {
     Caller,
     /// The caller, by the subject of that token (`GetWorkloadAccessTokenForUserId`).
     CallerId,
+    /// The caller, by the workload access token that AgentCore Runtime, where weir runs, sent with its
+    /// request. Needs `listen.auth.platform.workload_token`.
+    WorkloadToken,
 }
 
 /// The answer to callers without a token.
@@ -257,8 +260,8 @@ pub(in crate::config) struct AuthorizationCode {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct AgentcoreIdentity {
-    /// The name of the workload identity.
-    pub(in crate::config) workload: String,
+    /// The name of the workload identity. Required without `subject: workload_token`.
+    pub(in crate::config) workload: Option<String>,
     /// The name of the credential provider.
     pub(in crate::config) provider: String,
     /// The AWS region. Default: that of the URL, otherwise of the profile or the environment.

@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 92] = [
+const KEYS: [(&str, &str, &str, Reload); 94] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -70,6 +70,7 @@ const KEYS: [(&str, &str, &str, Reload); 92] = [
     ("listen.keep_alive", "1s", "2s", Refused("listen")),
     ("listen.drain", "1s", "2s", Refused("listen")),
     ("listen.sessions", "own", "platform", Refused("listen")),
+    ("listen.schemas", "original", "inline", Refused("listen")),
     (
         "listen.auth",
         "none",
@@ -77,6 +78,12 @@ const KEYS: [(&str, &str, &str, Reload); 92] = [
         Applied,
     ),
     ("listen.tls", "null", "PAIR", Refused("listen")),
+    (
+        "on_publish",
+        "{ synchronize: { gateway: gw-ab12cdef34, target: a } }",
+        "{ synchronize: { gateway: gw-ab12cdef34, target: b } }",
+        Applied,
+    ),
     ("limits", "null", "{ memory: 64MiB }", Applied),
     ("limits.memory", "64MiB", "32MiB", Applied),
     (

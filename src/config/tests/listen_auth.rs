@@ -217,3 +217,35 @@ fn client_certificates_need_tls_and_files_that_can_be_read() {
         "{wrong}"
     );
 }
+
+#[test]
+fn a_workload_token_comes_with_the_sessions_of_the_platform_and_with_another_way_in() {
+    let found = |members: &str| listen_errors(&format!("{{ {members} }}"));
+    let user = "subject_header: X-User, from: [127.0.0.1]";
+    let with = |more: &str| format!("sessions: platform, auth: {{ platform: {{ {more} }} }}");
+    let good = with(&format!("{user}, workload_token: true"));
+    assert_eq!(found(&good), "no error");
+    let with_jwt = "sessions: platform, auth: { jwt: [{ issuer: 'https://i.example', audiences: [a] }], platform: { workload_token: true, from: [127.0.0.1] } }";
+    assert_eq!(found(with_jwt), "no error");
+    for (members, error) in [
+        (
+            format!("auth: {{ platform: {{ {user}, workload_token: true }} }}"),
+            "listen.auth.platform.workload_token: `workload_token` needs `listen.sessions: platform`",
+        ),
+        (
+            with("workload_token: true, from: [127.0.0.1]"),
+            "listen.auth: nothing says how callers",
+        ),
+        (
+            with("from: [127.0.0.1]"),
+            "listen.auth.platform: `subject_header` is missing",
+        ),
+        (
+            with_jwt.replace("workload_token: true", "workload_token: true, issuer: i"),
+            "listen.auth.platform.issuer: `issuer` needs `subject_header`",
+        ),
+    ] {
+        let found = found(&members);
+        assert!(found.contains(error), "{members}: {found}");
+    }
+}

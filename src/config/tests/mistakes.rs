@@ -49,7 +49,7 @@ upstreams:
     weir.yaml:11:153: upstreams.other.gateway.endpoint: `endpoint` and `url` cannot be used together
     weir.yaml:12:98: upstreams.sync.gateway.synchronize: `synchronize` needs `id` and `region`
     weir.yaml:12:104: upstreams.sync.gateway.serch: unknown key (did you mean `search`?)
-    weir.yaml:13:26: upstreams.arn.runtime.arn: not the ARN of an AgentCore Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID
+    weir.yaml:13:26: upstreams.arn.runtime.arn: not the ARN of a Runtime: arn:aws:bedrock-agentcore:REGION:ACCOUNT:runtime/ID
     weir.yaml:13:70: upstreams.arn.runtime.region: `region` and `arn` cannot be used together
     weir.yaml:14:31: upstreams.ids.runtime.agent_id: the id of an AgentCore Runtime has only the characters A-Z a-z 0-9 _ -
     weir.yaml:14:50: upstreams.ids.runtime.account_id: the id of an AWS account has 12 digits

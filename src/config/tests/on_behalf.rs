@@ -82,3 +82,38 @@ fn subjects_alone_do_not_name_callers_of_several_issuers() {
         "{found}"
     );
 }
+
+#[test]
+fn the_workload_token_of_a_platform_needs_no_workload_and_a_platform() {
+    let identity =
+        "type: agentcore_identity, provider: p, region: eu-west-1, subject: workload_token";
+    let listing = "    listing_auth: { type: none }\n";
+    let platform = "subject_header: X-User, from: [127.0.0.1]";
+    let yaml = |auth: &str, platform: &str| {
+        let upstream = upstream(auth, listing);
+        format!(
+            "listen: {{ sessions: platform, auth: {{ platform: {{ {platform} }} }} }}\n{upstream}"
+        )
+    };
+    let takes = format!("{platform}, workload_token: true");
+    let good = config(&yaml(identity, &takes));
+    let on_behalf = good.upstreams["x"].on_behalf.as_ref().unwrap();
+    assert!(on_behalf.auth.is_of_caller());
+    for (yaml, expected) in [
+        (
+            yaml(identity, platform),
+            "upstreams.x.auth.subject: `subject: workload_token` needs `listen.auth.platform.workload_token: true`",
+        ),
+        (
+            yaml(&format!("{identity}, workload: w"), &takes),
+            "x.auth.workload: `workload` and `subject: workload_token` cannot be used together",
+        ),
+        (
+            yaml(&identity.replace("workload_token", "caller"), &takes),
+            "x.auth: `workload` is missing",
+        ),
+    ] {
+        let found = errors(&yaml);
+        assert!(found.contains(expected), "{found}");
+    }
+}

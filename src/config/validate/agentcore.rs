@@ -21,7 +21,7 @@ fn domain(region: &str) -> &'static str {
 }
 
 /// `([0-9a-z][-]?){1,100}-[0-9a-z]{10}`, as the API's model has it.
-fn is_gateway(id: &str) -> bool {
+pub(super) fn is_gateway(id: &str) -> bool {
     let legal = |text: &str| {
         !text.is_empty()
             && text

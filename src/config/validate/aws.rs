@@ -13,7 +13,7 @@ use crate::config::rules::Rule;
 use crate::config::secrets::is_region;
 use crate::config::{
     AgentcoreIdentity, AssumeRole, Auth, AwsCredentials, AwsSource, IdentityKind, IdentitySubject,
-    Sigv4, raw,
+    ProblemKind, Sigv4, raw,
 };
 use crate::document::path::KeyPath;
 
@@ -139,7 +139,7 @@ fn check_source(check: &mut Check<'_>, raw: &raw::Sigv4, at: &KeyPath) -> AwsSou
     }
 }
 
-fn check_role(
+pub(super) fn check_role(
     check: &mut Check<'_>,
     raw: Option<&forms::AssumeRole>,
     at: &KeyPath,
@@ -190,6 +190,26 @@ fn subject_of(raw: &raw::AgentcoreIdentity) -> IdentitySubject {
         None => IdentitySubject::Workload,
         Some(raw::IdentitySubject::Caller) => IdentitySubject::Caller,
         Some(raw::IdentitySubject::CallerId) => IdentitySubject::CallerId,
+        Some(raw::IdentitySubject::WorkloadToken) => IdentitySubject::WorkloadToken,
+    }
+}
+
+/// `workload`, which has no meaning where the platform brings the workload's token.
+fn check_workload(check: &mut Check<'_>, raw: &raw::AgentcoreIdentity, at: &KeyPath) -> String {
+    let key = "workload";
+    let is_brought = raw.subject == Some(raw::IdentitySubject::WorkloadToken);
+    match &raw.workload {
+        None if is_brought || check.source.is_excused(at, key) => String::new(),
+        None => {
+            check.report(at, ProblemKind::MissingKey { key });
+            String::new()
+        }
+        Some(_) if is_brought => {
+            let other = "subject: workload_token";
+            check.report(&at.key(key), Rule::NotWith { key, other });
+            String::new()
+        }
+        Some(text) => expand_required(check, text, &at.key(key)),
     }
 }
 
@@ -241,7 +261,7 @@ pub(super) fn check_identity(
     let region = check_region(check, raw.region.as_ref(), &at.key("region"));
     let profile = expand_optional(check, raw.profile.as_ref(), &at.key("profile"));
     let assume_role = check_role(check, raw.assume_role.as_ref(), &at.key("assume_role"));
-    let workload = expand_required(check, &raw.workload, &at.key("workload"));
+    let workload = check_workload(check, raw, at);
     let provider = expand_required(check, &raw.provider, &at.key("provider"));
     let Some(kind) = kind else {
         return Auth::None;

@@ -26,6 +26,8 @@ pub(super) struct ListenContext<'c> {
     pub(super) address: SocketAddr,
     /// `server.title`
     pub(super) title: Option<&'c str>,
+    /// Whether a platform in front gives the ids of sessions.
+    pub(super) platform_sessions: bool,
 }
 
 /// Validates `listen.auth`. Without it the address must be loopback.
@@ -60,8 +62,10 @@ fn check_callers(
     let written = ["jwt", "api_keys", "client_certificates", "platform"];
     let excused = written.iter().any(|key| check.source.is_excused(at, key));
     let has_jwt = raw.jwt.as_ref().is_some_and(|entries| !entries.is_empty());
-    let has_other =
-        raw.api_keys.is_some() || raw.client_certificates.is_some() || raw.platform.is_some();
+    let platform = raw.platform.as_ref();
+    let has_platform = platform
+        .is_some_and(|one| one.subject_header.is_some() || one.workload_token != Some(true));
+    let has_other = raw.api_keys.is_some() || raw.client_certificates.is_some() || has_platform;
     if !has_jwt && !has_other && !excused {
         check.report(at, Rule::NoWayIn);
     }
@@ -100,9 +104,10 @@ fn check_callers(
             let at = at.key("client_certificates");
             client_certificates::check_client_certificates(check, &raw, &at)
         }),
-        platform: raw
-            .platform
-            .and_then(|raw| platform::check_platform(check, &raw, &at.key("platform"))),
+        platform: raw.platform.and_then(|raw| {
+            let gives_sessions = listener.platform_sessions;
+            platform::check_platform(check, &raw, gives_sessions, &at.key("platform"))
+        }),
         jwt,
         public_url,
     }

@@ -46,6 +46,25 @@ pub(super) fn check_logins(
     }
 }
 
+/// Reports upstreams that need the platform's workload token where `listen` does not take it, in a
+/// config that is valid otherwise.
+pub(super) fn check_workload_tokens(config: &Config) -> Vec<Problem> {
+    let takes_them = match &config.listen.auth {
+        Some(ListenAuth::Callers(auth)) => {
+            let platform = auth.platform.as_ref();
+            platform.is_some_and(|platform| platform.workload_token)
+        }
+        Some(ListenAuth::None) | None => false,
+    };
+    if takes_them {
+        return Vec::new();
+    }
+    problems_of(config, IdentitySubject::WorkloadToken, || Rule::Needs {
+        key: "subject: workload_token",
+        other: "listen.auth.platform.workload_token: true",
+    })
+}
+
 /// Reports upstreams that know callers by the subject alone, where subjects of several issuers could be
 /// equal, in a config that is valid otherwise.
 pub(super) fn check_issuers(config: &Config) -> Vec<Problem> {
@@ -56,8 +75,15 @@ pub(super) fn check_issuers(config: &Config) -> Vec<Problem> {
     if issuers.len() < 2 {
         return Vec::new();
     }
-    let is_by_id = |on_behalf: &OnBehalf| match &on_behalf.auth {
-        Auth::AgentcoreIdentity(identity) => identity.subject == IdentitySubject::CallerId,
+    problems_of(config, IdentitySubject::CallerId, || {
+        Rule::SubjectsOfIssuers
+    })
+}
+
+/// Returns a problem for each upstream whose callers are known by this.
+fn problems_of(config: &Config, by: IdentitySubject, rule: impl Fn() -> Rule) -> Vec<Problem> {
+    let is_known_so = |on_behalf: &OnBehalf| match &on_behalf.auth {
+        Auth::AgentcoreIdentity(identity) => identity.subject == by,
         Auth::None
         | Auth::Bearer(_)
         | Auth::Header { .. }
@@ -68,7 +94,7 @@ pub(super) fn check_issuers(config: &Config) -> Vec<Problem> {
         | Auth::TokenExchange(_) => false,
     };
     let upstreams = config.upstreams.values();
-    let found = upstreams.filter(|one| one.on_behalf.as_deref().is_some_and(is_by_id));
+    let found = upstreams.filter(|one| one.on_behalf.as_deref().is_some_and(is_known_so));
     let found = found.map(|upstream| Problem {
         file: upstream
             .origin
@@ -78,7 +104,7 @@ pub(super) fn check_issuers(config: &Config) -> Vec<Problem> {
         order: 0,
         at: None,
         path: format!("upstreams.{}.auth.subject", upstream.id),
-        kind: Rule::SubjectsOfIssuers.into(),
+        kind: rule().into(),
     });
     found.collect()
 }

@@ -13,6 +13,7 @@ use super::check::Check;
 use super::keys::{check_duration, check_keys};
 use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
+use super::on_publish::check_on_publish;
 use super::rates::{check_memory, check_rates};
 use super::resync::check_resync;
 use super::validation::resolve_validate;
@@ -66,8 +67,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let admin = raw
         .admin
         .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
-    let state = raw.state;
-    let state_dir = state.map(|state| check_state(check, &state, &root.key("state")));
+    let state_dir = check_state(check, raw.state.as_ref(), &root.key("state"));
     let keys = (raw.sealing_key, raw.sealing_keys);
     let sealing_keys = check_keys(check, keys, ["sealing_key", "sealing_keys"], &root);
     let instance = raw.instance;
@@ -107,6 +107,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             audit,
             telemetry,
             hooks: Vec::new(),
+            front_gateway: check_on_publish(check, raw.on_publish, &root.key("on_publish")),
             naming,
             server,
             upstreams: IndexMap::new(),
@@ -119,9 +120,14 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
 }
 
 /// Validates `state`: the folder, resolved.
-fn check_state(check: &mut Check<'_>, state: &raw::StateSettings, at: &KeyPath) -> PathBuf {
+fn check_state(
+    check: &mut Check<'_>,
+    state: Option<&raw::StateSettings>,
+    at: &KeyPath,
+) -> Option<PathBuf> {
+    let state = state?;
     check.refuse_variable(&at.key("dir"), &state.dir);
-    check.resolve(&state.dir)
+    Some(check.resolve(&state.dir))
 }
 
 fn check_instance(check: &mut Check<'_>, text: &str, at: &KeyPath) -> Option<Instance> {
@@ -137,7 +143,13 @@ fn check_listen(
     at: &KeyPath,
 ) -> Listen {
     let address = check_address(check, raw.address, 8000, at);
-    let auth = check_listen_auth(check, raw.auth, ListenContext { address, title }, at);
+    let platform_sessions = raw.sessions == Some(raw::SessionIds::Platform);
+    let context = ListenContext {
+        address,
+        title,
+        platform_sessions,
+    };
+    let auth = check_listen_auth(check, raw.auth, context, at);
     let path = raw.path.unwrap_or_else(|| "/mcp".to_owned());
     if let Err(rule) = check_path(&path) {
         check.report(&at.key("path"), rule);
@@ -178,7 +190,8 @@ fn check_listen(
             &at.key("keep_alive"),
         ),
         drain: check_duration(check, raw.drain, DRAIN, &at.key("drain")),
-        platform_sessions: raw.sessions == Some(raw::SessionIds::Platform),
+        platform_sessions,
+        inline_schemas: raw.schemas == Some(raw::SchemaForm::Inline),
         auth,
         tls: raw
             .tls

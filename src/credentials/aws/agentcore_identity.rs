@@ -34,6 +34,8 @@ pub enum OnBehalfOf<'u> {
     Jwt(&'u Secret),
     /// A user whom weir names by an id: `GetWorkloadAccessTokenForUserId`.
     User(&'u str),
+    /// A user whom this workload access token is for: AgentCore Runtime, where weir runs, got it.
+    WorkloadToken(&'u Secret),
 }
 
 /// Fetches the tokens or API keys of one upstream from AgentCore Identity.
@@ -119,7 +121,9 @@ impl AgentcoreIdentityClient {
             } => {
                 let flow = match subject {
                     OnBehalfOf::Workload => "M2M",
-                    OnBehalfOf::Jwt(_) | OnBehalfOf::User(_) => "ON_BEHALF_OF_TOKEN_EXCHANGE",
+                    OnBehalfOf::Jwt(_) | OnBehalfOf::User(_) | OnBehalfOf::WorkloadToken(_) => {
+                        "ON_BEHALF_OF_TOKEN_EXCHANGE"
+                    }
                 };
                 let mut body = json!({
                     "workloadIdentityToken": workload.expose(),
@@ -196,6 +200,7 @@ impl AgentcoreIdentityClient {
                 "/identities/GetWorkloadAccessTokenForUserId",
                 json!({ "workloadName": self.workload, "userId": id }),
             ),
+            OnBehalfOf::WorkloadToken(token) => return Ok((*token).clone()),
         };
         let response = self.post(path, &body, deadline).await?;
         Ok(Secret::new(text(&response, "workloadAccessToken")?))

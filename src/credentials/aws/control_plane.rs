@@ -135,6 +135,33 @@ impl ControlPlane {
         ended.unwrap_or_else(|_| Err(timed_out()))
     }
 
+    /// Has the target with this name list its server again, and waits until it has.
+    ///
+    /// # Errors
+    /// There is no such target, it cannot be synchronized now, a call of the control plane failed, or
+    /// the target was not ready before `deadline`.
+    pub async fn synchronize_one(&self, name: &str, deadline: Instant) -> Result<(), SyncError> {
+        let round = async {
+            let targets = self.list_targets(deadline).await?;
+            let target = targets
+                .iter()
+                .find(|target| text(target, "name") == Some(name));
+            let missing = || SyncError("the gateway has no target of this name".into());
+            match self.synchronize_target(target.ok_or_else(missing)?, deadline).await? {
+                TargetOutcome::Done => Ok(()),
+                TargetOutcome::Skipped => Err(SyncError(
+                    "the target cannot be synchronized now: it is busy, waits for consent, or has a schema of its own".into(),
+                )),
+                TargetOutcome::Failed => Err(SyncError(
+                    "the gateway could not list the target: its status has the reason".into(),
+                )),
+            }
+        };
+        let timed_out = || SyncError("the target was not synchronized in time".into());
+        let ended = tokio::time::timeout_at(deadline, round).await;
+        ended.unwrap_or_else(|_| Err(timed_out()))
+    }
+
     /// Lists the targets: all pages of `ListGatewayTargets`.
     async fn list_targets(&self, deadline: Instant) -> Result<Vec<Value>, SyncError> {
         let (mut targets, mut next) = (Vec::new(), None::<String>);

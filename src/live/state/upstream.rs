@@ -117,6 +117,7 @@ pub(super) fn prepare(
 pub(super) fn rules_of<'r>(config: &'r Config, upstream: &'r config::Upstream) -> Rules<'r> {
     Rules {
         instance: config.instance.as_ref(),
+        inline_schemas: config.listen.inline_schemas,
         ..Rules::from(upstream)
     }
 }

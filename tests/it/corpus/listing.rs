@@ -168,6 +168,7 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
         strip: None,
         tools: &tools,
         validate: &ValidateSettings::default(),
+        inline_schemas: false,
         search: weir::config::Search::default(),
     };
     let prepared = Prepared::new(rules, &Naming::default(), &listing);

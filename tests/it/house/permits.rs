@@ -26,8 +26,8 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         text: ".links()",
-        files: &["front/probes.rs"],
-        reason: "only what belongs to no caller reads the links without a permit: the readiness probe",
+        files: &["front/probes.rs", "front/startup.rs"],
+        reason: "only what belongs to no caller reads the links without a permit: the readiness probe, and the wait for the same",
     },
     Reserved {
         text: ".link_with_id(",

@@ -8,18 +8,22 @@ use ipnet::IpNet;
 use crate::config::rules::{HeaderSettingError, Rule};
 use crate::config::validate::check::Check;
 use crate::config::validate::values::{expand_optional, expand_required, header_name};
-use crate::config::{PlatformIdentity, raw};
+use crate::config::{PlatformIdentity, ProblemKind, raw};
 use crate::document::path::KeyPath;
 
 /// The most networks, and the most claims.
 const ENTRIES: usize = 64;
 
-/// Validates the identity that a platform in front asserts.
+/// Validates the identity that a platform in front asserts. `gives_sessions`: it gives the ids of
+/// sessions too.
 pub(super) fn check_platform(
     check: &mut Check<'_>,
     raw: &raw::PlatformIdentity,
+    gives_sessions: bool,
     at: &KeyPath,
 ) -> Option<PlatformIdentity> {
+    let workload_token = raw.workload_token == Some(true);
+    check_needs(check, raw, gives_sessions, at);
     let mut seen = Vec::new();
     let mut header = |check: &mut Check<'_>, text: &str, at: &KeyPath| {
         let text = expand_required(check, text, at);
@@ -30,7 +34,9 @@ pub(super) fn check_platform(
         seen.push(name.clone());
         Some(name)
     };
-    let subject_header = header(check, &raw.subject_header, &at.key("subject_header"));
+    let place = at.key("subject_header");
+    let subject_header = raw.subject_header.as_ref();
+    let subject_header = subject_header.map(|text| header(check, text, &place));
     let place = at.key("scopes_header");
     let scopes_header = raw.scopes_header.as_ref();
     let scopes_header = scopes_header.and_then(|text| header(check, text, &place));
@@ -66,12 +72,46 @@ pub(super) fn check_platform(
         .collect();
     let issuer = expand_optional(check, raw.issuer.as_ref(), &at.key("issuer"));
     Some(PlatformIdentity {
-        subject_header: subject_header?,
+        subject_header: match subject_header {
+            None => None,
+            Some(named) => Some(named?),
+        },
+        workload_token,
         issuer: issuer.map(String::into_boxed_str),
         scopes_header,
         claims,
         from,
     })
+}
+
+/// Checks that there is what the keys need.
+fn check_needs(
+    check: &mut Check<'_>,
+    raw: &raw::PlatformIdentity,
+    gives_sessions: bool,
+    at: &KeyPath,
+) {
+    let takes_token = raw.workload_token == Some(true);
+    let has_subject = raw.subject_header.is_some() || check.source.is_excused(at, "subject_header");
+    if !has_subject && !takes_token {
+        let key = "subject_header";
+        check.report(at, ProblemKind::MissingKey { key });
+    }
+    let of_subject = [
+        ("issuer", raw.issuer.is_some()),
+        ("scopes_header", raw.scopes_header.is_some()),
+        ("claims", raw.claims.is_some()),
+    ];
+    for (key, _) in of_subject.iter().filter(|(_, is_written)| *is_written) {
+        if !has_subject && takes_token {
+            let other = "subject_header";
+            check.report(&at.key(key), Rule::Needs { key, other });
+        }
+    }
+    if takes_token && !gives_sessions {
+        let (key, other) = ("workload_token", "listen.sessions: platform");
+        check.report(&at.key(key), Rule::Needs { key, other });
+    }
 }
 
 /// Reads the name of a header that a platform may assert something in: none that HTTP, browsers or
