@@ -109,7 +109,12 @@ async fn a_change_of_policies_is_in_force_within_a_second_and_says_who_gains_and
     };
     tokio::time::timeout(BOUND, changed).await.unwrap();
     let took = before.elapsed();
-    world.weir.wait_stderr("callers=\"ann\"").await;
+    for caller in ["ann", "bob"] {
+        world
+            .weir
+            .wait_stderr(&format!("callers=\"{caller}\""))
+            .await;
+    }
     let log = world.weir.stderr();
     let says = |parts: &[&str]| {
         let mut lines = log.lines();

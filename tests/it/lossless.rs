@@ -150,8 +150,15 @@ async fn arguments_and_foreign_meta_reach_the_upstream_as_they_were_written() {
     let foreign = r#""vendor/x":{"b": 1e400}"#;
     let sent = envelope(&modern);
     let inside = sent.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
-    // The upstream is modern, so after the legacy caller's own members comes the envelope.
-    let own: Vec<_> = ["protocolVersion", "clientInfo", "clientCapabilities"]
+    // The upstream is modern, so after the legacy caller's own members comes the envelope. A client that
+    // has set no level gets what is not for debugging.
+    let keys = [
+        "protocolVersion",
+        "clientInfo",
+        "clientCapabilities",
+        "logLevel",
+    ];
+    let own: Vec<_> = keys
         .map(|key| {
             let key = format!("io.modelcontextprotocol/{key}");
             let value = calls[3].raw(&["params", "_meta", &key]).unwrap();
