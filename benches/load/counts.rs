@@ -36,7 +36,7 @@ pub(crate) struct Counts {
     pub(crate) allocations: u64,
 }
 
-/// What is counted: the name, the subject, and the era of its caller.
+/// The points that are counted: the name, the subject, and the era of its caller.
 const POINTS: [(&str, Kind, Era); 5] = [
     ("a legacy call", Kind::Weir, Era::Legacy),
     ("a modern call", Kind::Weir, Era::Modern),
@@ -114,7 +114,7 @@ async fn count(run_files: &RunFiles, plan: &Plan, kind: Kind, era: Era) -> Resul
     let subject = &setup.subjects[0];
     let mut caller = open(subject, era).await?;
     call(subject, &mut caller, WARM).await?;
-    // What was counted so far is written to the first file, and counting begins anew.
+    // The counts so far are written to the first file, and counting begins anew.
     dump(subject).await?;
     call(subject, &mut caller, CALLS).await?;
     dump(subject).await?;

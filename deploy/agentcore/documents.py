@@ -311,7 +311,7 @@ def headers(config: dict[str, Any]) -> list[str]:
         return []
     platform = auth.get("platform") or {}
     named = [platform.get("subject_header"), platform.get("scopes_header"), *(platform.get("claims") or {}).values()]
-    # What the platform adds itself, such as the user id, cannot be on the list.
+    # Headers that the platform adds itself, such as the user id, cannot be on the list.
     found = {name for name in named if isinstance(name, str) and not is_of_platform(name)}
     if "jwt" in auth or "api_keys" in auth:
         found.add("Authorization")

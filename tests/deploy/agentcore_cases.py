@@ -73,7 +73,7 @@ class Cases:
         engine.write_text(f"#!/bin/sh\nexec {sys.executable} -I -S {HERE / 'engine.py'} \"$@\"\n")
         engine.chmod(0o755)
         self.log = folder / "engine.jsonl"
-        # What weir is told is written down too, to look for the secret there.
+        # Everything that weir is told is written down too, to look for the secret there.
         seen = engine.parent / "seen-weir"
         seen.write_text(f"#!/bin/sh\n{{ printf '%s\\n' \"$@\"; env; }} >> {folder / 'weir-calls.txt'}\nexec {os.environ['WEIR']} \"$@\"\n")
         seen.chmod(0o755)

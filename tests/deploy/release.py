@@ -14,7 +14,7 @@ from tools import HERE, Toolbox
 
 PROJECT = HERE.parents[1]
 TRIPLE = "x86_64-unknown-linux-gnu"
-# What deploy/release reads.
+# The words that deploy/release reads.
 READ = ["Cargo.toml", "Cargo.lock", "CHANGELOG.md", "README.md", "LICENSE", "deploy/release", "deploy/kubernetes/weir"]
 
 

@@ -1,4 +1,4 @@
-//! What weir says of its build, and how the build script finds it.
+//! The facts that weir says of its build, and how the build script finds it.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the crate consists of, as crates.io gets it.
+//! The files of the crate, as crates.io gets it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

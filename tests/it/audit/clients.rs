@@ -1,4 +1,4 @@
-//! What clients say of themselves, in the lines of their requests: bounded, and without a character
+//! The words of clients about themselves, in the lines of their requests: bounded, and without a character
 //! that drives a terminal.
 
 use std::path::Path;

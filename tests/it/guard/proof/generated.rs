@@ -1,4 +1,4 @@
-//! What upstreams say and callers answer, with values at every place of it.
+//! The words of upstreams and the answers of callers, with values at every place of it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};

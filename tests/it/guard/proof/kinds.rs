@@ -371,7 +371,7 @@ impl World {
             assert_none(input.to_string().as_bytes(), "a hook");
         }
         assert_clean(self.weir).await;
-        // What was left goes out when weir stops.
+        // The rest goes out when weir stops.
         assert!(!self.telemetry.spans().is_empty());
         assert_none(&self.telemetry.arrived(), "telemetry");
     }

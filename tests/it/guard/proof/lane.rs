@@ -44,7 +44,7 @@ pub struct Lane {
     unasked: Mutex<Stream>,
     /// The session of the legacy caller at the legacy upstream.
     session: String,
-    /// What the modern caller hears of a resource.
+    /// The changes that the modern caller hears of a resource.
     listening: Mutex<Stream>,
 }
 
