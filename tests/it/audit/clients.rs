@@ -1,5 +1,5 @@
-//! The words of clients about themselves, in the lines of their requests: bounded, and without a character
-//! that drives a terminal.
+//! The words of clients about themselves, in the lines of their requests: bounded, and without a
+//! character that drives a terminal.
 
 use std::path::Path;
 
