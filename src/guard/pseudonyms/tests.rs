@@ -155,6 +155,7 @@ fn what_models_and_programs_do_to_a_word_does_not_hide_it() {
             "は。",
             "\u{200b}\u{200b}",
             "__",
+            "x ",
         ] {
             let mid = around.len() / 2;
             let mid = around.ceil_char_boundary(mid);

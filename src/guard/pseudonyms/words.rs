@@ -97,7 +97,7 @@ pub(super) fn id_of(class: &Class, body: &str) -> String {
 }
 
 /// Returns the class whose word ends at a place, and where it begins: the longest, as in
-/// `work_email_…`.
+/// `work_email_…`. A letter may stand right before it, as it stood before the value.
 fn class_before(
     text: &str,
     from: usize,
@@ -105,7 +105,7 @@ fn class_before(
     words: &BTreeMap<String, Class>,
 ) -> Option<(usize, Class)> {
     let bytes = text.get(from..end)?.as_bytes();
-    let (mut word, mut longest) = (String::new(), None);
+    let (mut word, mut longest, mut ending) = (String::new(), None, None);
     let mut at = bytes.len();
     // Markdown: `email\_…`.
     at -= usize::from(bytes.ends_with(b"\\"));
@@ -120,6 +120,9 @@ fn class_before(
             }
             (None, _) => break,
         };
+        if let Some(class) = class_of(&word, words) {
+            ending = Some((from + at, class));
+        }
         if c == '_' {
             longest = class_of(&word, words)
                 .map(|class| (from + at, class))
@@ -131,6 +134,7 @@ fn class_before(
     class_of(&word, words)
         .map(|class| (from + at, class))
         .or(longest)
+        .or(ending)
 }
 
 fn class_of(word: &str, words: &BTreeMap<String, Class>) -> Option<Class> {
