@@ -123,12 +123,8 @@ fn what_the_protocol_does_not_have_is_the_upstreams_fault() {
         input(&many, None),
     ] {
         let step = newest().begin(&result);
-        assert!(
-            matches!(step, AskStep::Fail(AskFailure::Malformed(_))),
-            "{step:?}"
-        );
-        let AskStep::Fail(failure) = step else {
-            unreachable!()
+        let AskStep::Fail(failure @ AskFailure::Malformed(_)) = step else {
+            panic!("{step:?}")
         };
         let fault = failure.to_fault(&UpstreamId::parse("up").unwrap());
         assert!(matches!(fault, Fault::Upstream { .. }), "{fault:?}");
