@@ -6,9 +6,9 @@
 //! That is the dynamic threshold of shared buffers in switches (Choudhury and Hahne, "Dynamic queue
 //! length thresholds for shared-memory packet switches", 1998).
 //!
-//! The bytes kept are not all that the process has: there are buffers of connections, copies that live
-//! for a moment, and memory that the allocator has not given back yet. [`MemoryBudget::heed_resident`]
-//! makes the budget smaller while all of it together is more than it may be.
+//! The bytes kept are not all that the process has: there are states of sessions, buffers of connections,
+//! copies that live for a moment, and memory that the allocator has not given back yet.
+//! [`MemoryBudget::heed_process`] makes the budget smaller by as much as they have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 /// a stream has reserved anyway covers them.
 pub const SMALL: usize = 8 << 10;
 
-/// The bytes that the process may have besides those kept, before less may be kept.
+/// The bytes that the process may have besides those kept, before less may be kept. A process without
+/// much to do has fewer.
 const BESIDES: usize = 8 << 20;
 
 /// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,
@@ -62,28 +63,20 @@ impl MemoryBudget {
         self.limit.store(limit, Relaxed);
     }
 
-    /// Returns whether less may be kept than configured, because the process has too much memory.
-    #[must_use]
-    pub fn is_reduced(&self) -> bool {
-        self.limit.load(Relaxed) < self.configured.load(Relaxed)
-    }
-
     /// Waits until something large is kept.
     pub async fn wait_growth(&self) {
         self.grows.notified().await;
     }
 
-    /// Makes the budget smaller if the process has more memory than it may have, otherwise a little
-    /// larger again. To be called with the bytes that it has, a few times a second.
-    pub fn heed_resident(&self, resident: usize) {
+    /// Makes the budget smaller by what the process has besides the bytes kept, so that both together
+    /// stay within the budget; at least a quarter of it stays. `anonymous`: the bytes of the process that
+    /// no file has, which leaves out those of the program. To be called many times a second while they are
+    /// many.
+    pub fn heed_process(&self, anonymous: usize) {
         let configured = self.configured.load(Relaxed);
-        let limit = self.limit.load(Relaxed);
-        let excess = resident.saturating_sub(configured.saturating_add(BESIDES));
-        let next = match excess {
-            0 => limit.saturating_add((configured / 16).max(1)),
-            excess => limit.saturating_sub(excess).max(configured / 4),
-        };
-        self.limit.store(next.min(configured), Relaxed);
+        let besides = anonymous.saturating_sub(self.used());
+        let next = configured.saturating_sub(besides.saturating_sub(BESIDES));
+        self.limit.store(next.max(configured / 4), Relaxed);
     }
 
     /// Returns how many bytes are kept.
@@ -275,11 +268,15 @@ mod tests {
         let (mib, limit) = (1 << 20, 64 << 20);
         let budget = MemoryBudget::new(limit);
         let (large, small) = (budget.share(), budget.share());
-        let kept = large.reserve(30 * mib).unwrap();
-        for _ in 0..3 {
-            budget.heed_resident(limit + BESIDES + 20 * mib);
-        }
-        assert!(large.reserve(mib).is_err());
+        let kept = large.reserve(20 * mib).unwrap();
+        // It has what it keeps, and as much besides as is always allowed.
+        budget.heed_process(20 * mib + BESIDES);
+        drop(budget.share().reserve(22 * mib).unwrap());
+        // What was freed is not given back yet: 24 MiB less may be kept.
+        budget.heed_process(20 * mib + BESIDES + 24 * mib);
+        assert!(budget.share().reserve(20 * mib + 1).is_err());
+        drop(budget.share().reserve(20 * mib).unwrap());
+        budget.heed_process(limit + BESIDES + 20 * mib);
         assert!(
             budget.share().reserve(mib).is_err(),
             "less is left than kept"
@@ -287,10 +284,11 @@ mod tests {
         let few = small.reserve(LITTLE).unwrap();
         assert!(small.reserve(1).is_err());
         drop((kept, few));
-        for _ in 0..16 {
-            budget.heed_resident(limit);
-        }
-        assert!(large.reserve(30 * mib).is_ok());
+        budget.heed_process(usize::MAX);
+        assert!(large.reserve(limit / 8).is_ok(), "a quarter is left");
+        assert!(large.reserve(limit / 8 + 1).is_err());
+        budget.heed_process(BESIDES);
+        assert!(large.reserve(limit / 2).is_ok());
     }
 
     #[test]

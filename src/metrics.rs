@@ -43,7 +43,7 @@ pub use figures::{CallCounts, CallKey};
 pub use hooks::HookMetrics;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
-pub use process::resident_bytes;
+pub use process::ProcessMemory;
 pub(crate) use series::Series;
 pub use series::{Ending, UpstreamMetrics};
 pub use text::MetricsFormat;

@@ -18,7 +18,7 @@ impl ProcessUsage {
         let fds = fs::read_dir("/proc/self/fd").ok();
         Self {
             cpu_seconds: read("/proc/self/stat").and_then(|text| parse_cpu_seconds(&text)),
-            resident_bytes: resident_bytes(),
+            resident_bytes: ProcessMemory::read().map(|memory| memory.resident),
             open_fds: fds.map(|entries| entries.count().saturating_sub(1)),
             max_fds: read("/proc/self/limits").and_then(|text| parse_max_fds(&text)),
         }
@@ -34,18 +34,34 @@ fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     Some((ticks()? + ticks()?) / 100.0)
 }
 
-/// Returns the memory that the process has, in bytes; `None` where the system does not say.
-#[must_use]
-pub fn resident_bytes() -> Option<u64> {
-    parse_resident(&fs::read_to_string("/proc/self/status").ok()?)
+/// The memory that the process has, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessMemory {
+    /// All of it.
+    pub resident: u64,
+    /// The part of it that no file has: not the program itself.
+    pub anonymous: u64,
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+impl ProcessMemory {
+    /// Asks the system; `None` where it does not say.
+    #[must_use]
+    pub fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let find = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some(kib * 1024)
+        };
+        let resident = find("VmRSS:")?;
+        Some(Self {
+            resident,
+            anonymous: find("RssAnon:").unwrap_or(resident),
+        })
+    }
 }
 
 fn parse_max_fds(limits: &str) -> Option<u64> {
@@ -63,16 +79,17 @@ mod tests {
     fn proc_is_read_as_it_is_written() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 900 0 0 0 1234 66 0 0 20 0 5 0 100 1000 200";
         assert_eq!(parse_cpu_seconds(stat), Some(13.0));
-        assert_eq!(
-            parse_resident("VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\n"),
-            Some(2 << 20)
-        );
+        let status = "VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\n";
+        let memory = ProcessMemory::parse(status).unwrap();
+        assert_eq!((memory.resident, memory.anonymous), (2 << 20, 1 << 20));
+        let older = ProcessMemory::parse("VmRSS:\t    2048 kB\n").unwrap();
+        assert_eq!(older.anonymous, 2 << 20);
         let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 524288               files\n";
         assert_eq!(parse_max_fds(limits), Some(1024));
         assert_eq!(
             (
                 parse_cpu_seconds(""),
-                parse_resident("x"),
+                ProcessMemory::parse("x"),
                 parse_max_fds("")
             ),
             (None, None, None)

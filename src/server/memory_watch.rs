@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::MemoryBudget;
-use crate::metrics;
+use crate::metrics::ProcessMemory;
 use crate::session::SessionTable;
 
-/// The time between two looks, while it has much or may keep less than it could.
+/// The time between two looks, while it has much.
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// The same otherwise: what grows in small steps tells nobody.
@@ -23,8 +23,8 @@ const RELEASE: Duration = Duration::from_millis(20);
 /// The time between two looks for idle sessions.
 const RELIEF: Duration = Duration::from_secs(1);
 
-/// The same while the process has more than it may have: sessions may be opened faster than a sixteenth of
-/// them is dropped in a second.
+/// The same while the process has more than `limits.memory`: sessions may be opened faster than a sixteenth
+/// of them is dropped in a second.
 const URGENT_RELIEF: Duration = Duration::from_millis(100);
 
 /// The time between two lines in the log about that.
@@ -48,7 +48,7 @@ pub(super) async fn watch_memory(
     };
     let mut resident = 0;
     loop {
-        let is_much = budget.used().max(resident) > budget.limit() / 2 || budget.is_reduced();
+        let is_much = budget.used().max(resident) > budget.limit() / 2;
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(PERIOD), if is_much => {}
@@ -58,13 +58,13 @@ pub(super) async fn watch_memory(
                 tokio::time::sleep(PERIOD).await;
             }
         }
-        let Some(found) = resident_bytes() else {
+        let Some(mut memory) = ProcessMemory::read() else {
             return;
         };
-        resident = found;
+        resident = bytes(memory.resident);
         // Before less may be kept: what is on its way needs the rest.
         if resident > budget.limit() / 4 * 3 {
-            relief.drop_idle(match budget.is_reduced() {
+            relief.drop_idle(match resident > budget.limit() {
                 true => URGENT_RELIEF,
                 false => RELIEF,
             });
@@ -72,16 +72,16 @@ pub(super) async fn watch_memory(
                 // It may take some milliseconds. It fails only while the runtime ends.
                 let _ = tokio::task::spawn_blocking(release).await;
                 released = Instant::now();
-                resident = resident_bytes().unwrap_or(resident);
+                memory = ProcessMemory::read().unwrap_or(memory);
+                resident = bytes(memory.resident);
             }
         }
-        budget.heed_resident(resident);
+        budget.heed_process(bytes(memory.anonymous));
     }
 }
 
-/// Returns the bytes that the process has.
-fn resident_bytes() -> Option<usize> {
-    Some(usize::try_from(metrics::resident_bytes()?).unwrap_or(usize::MAX))
+fn bytes(of: u64) -> usize {
+    usize::try_from(of).unwrap_or(usize::MAX)
 }
 
 /// The dropping of idle sessions.
