@@ -274,8 +274,8 @@ mod tests {
         drop(budget.share().reserve(22 * mib).unwrap());
         // What was freed is not given back yet: 24 MiB less may be kept.
         budget.heed_process(20 * mib + BESIDES + 24 * mib);
-        assert!(budget.share().reserve(20 * mib + 1).is_err());
-        drop(budget.share().reserve(20 * mib).unwrap());
+        assert!(budget.share().reserve(10 * mib + 1).is_err());
+        drop(budget.share().reserve(10 * mib).unwrap());
         budget.heed_process(limit + BESIDES + 20 * mib);
         assert!(
             budget.share().reserve(mib).is_err(),

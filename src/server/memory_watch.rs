@@ -21,10 +21,9 @@ const CALM_PERIOD: Duration = Duration::from_secs(2);
 const RELEASE: Duration = Duration::from_millis(20);
 
 /// The time between two looks for idle sessions.
-const RELIEF: Duration = Duration::from_secs(1);
+const RELIEF: Duration = Duration::from_millis(300);
 
-/// The same while the process has more than `limits.memory`: sessions may be opened faster than a sixteenth
-/// of them is dropped in a second.
+/// The same while the process has more than `limits.memory`.
 const URGENT_RELIEF: Duration = Duration::from_millis(100);
 
 /// The time between two lines in the log about that.

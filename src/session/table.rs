@@ -39,6 +39,9 @@ const JUST_USED: Duration = Duration::from_secs(1);
 /// At least this many states are dropped at once for want of memory.
 const FEWEST: usize = 64;
 
+/// The most: more would take another look at all states, which others wait for.
+const MOST: usize = 256;
+
 /// All legacy sessions.
 #[derive(Debug)]
 pub struct SessionTable {
@@ -246,15 +249,15 @@ impl SessionTable {
         }
     }
 
-    /// Drops the states of idle sessions, because the process has too much memory: a sixteenth of all,
-    /// of the callers that have most. Their ids stay valid. Returns how many were dropped.
+    /// Drops the states of idle sessions, because the process has too much memory: a sixteenth of all
+    /// but 256 at most, of the callers that have most. Their ids stay valid. Returns how many were dropped.
     pub fn relieve(&self) -> usize {
         let now = Instant::now();
         let Some(before) = now.checked_sub(JUST_USED) else {
             return 0;
         };
         let mut inner = self.lock();
-        let most = (inner.states.count() / 16).max(FEWEST);
+        let most = (inner.states.count() / 16).clamp(FEWEST, MOST);
         let gone = inner.states.relieve(most, before, now);
         drop(inner);
         for state in &gone {
