@@ -22,7 +22,7 @@ pub use cache::{Schemas, ToolSchemas};
 pub use shape::Uncheckable;
 pub use value::ValueError;
 
-use schema::{CompiledSchema, SchemaVerdict};
+use schema::{CompiledSchema, Nulls, SchemaVerdict};
 use value::{Measured, ValueLimits};
 
 /// Bounds without limits in the config: what a parser of JSON takes as a rule, and what a check may
@@ -192,7 +192,8 @@ fn check_value(
     if settings.arguments != ValidateAction::Off
         && let Some(input) = schemas.input()
     {
-        apply(settings.arguments, input, (&measured, text.len()), checked);
+        let value = (&measured, text.len(), Nulls::LeftOut);
+        apply(settings.arguments, input, value, checked);
     }
 }
 
@@ -200,7 +201,7 @@ fn check_value(
 fn apply(
     action: ValidateAction,
     schema: Result<&CompiledSchema, &Uncheckable>,
-    (measured, bytes): (&Measured, usize),
+    (measured, bytes, nulls): (&Measured, usize, Nulls),
     checked: &mut Checked,
 ) {
     let consequence = match action {
@@ -216,7 +217,7 @@ fn apply(
             return;
         }
     };
-    match schema.apply(measured, bytes) {
+    match schema.apply(measured, bytes, nulls) {
         SchemaVerdict::Fits => {}
         SchemaVerdict::Broken(places) if places.is_empty() => {
             checked.add(FindingKind::Schema, consequence, "the schema is not met");
@@ -274,7 +275,10 @@ fn check_structured(
         return;
     };
     match value::read(content, RESULT) {
-        Ok(measured) => apply(action, schema, (&measured, content.len()), checked),
+        Ok(measured) => {
+            let value = (&measured, content.len(), Nulls::Values);
+            apply(action, schema, value, checked);
+        }
         Err(error) => checked.add(FindingKind::Limit, refuses, error.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::shape::{self, SchemaShape, Uncheckable};
@@ -22,6 +22,8 @@ const SLOW_PATTERN: u64 = 500;
 const STEPS: usize = 20_000;
 /// Most bytes of a compiled pattern.
 const PATTERN: usize = 256 << 10;
+/// Most places that are looked for.
+const ERRORS: usize = 64;
 /// Most places that are named in one answer.
 const PLACES: usize = 8;
 /// The most subschemas inside each other that the stack of a worker is used for.
@@ -37,6 +39,16 @@ pub(super) struct CompiledSchema {
     shape: SchemaShape,
     /// Applications to each value, patterns included.
     weight: u64,
+}
+
+/// The meaning of a member that is null where its schema does not allow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nulls {
+    /// None: the value does not fit.
+    Values,
+    /// The member was left out. Models and generated clients write optional arguments so, the
+    /// conformance suite among them.
+    LeftOut,
 }
 
 /// The outcome of applying a schema.
@@ -66,7 +78,7 @@ impl CompiledSchema {
     }
 
     /// Applies the schema to a value that was read of so many bytes.
-    pub(super) fn apply(&self, measured: &Measured, bytes: usize) -> SchemaVerdict {
+    pub(super) fn apply(&self, measured: &Measured, bytes: usize, nulls: Nulls) -> SchemaVerdict {
         let values = measured.values as u64;
         let texts = (self.shape.patterns as u64).saturating_mul(bytes as u64);
         let work = self
@@ -78,20 +90,28 @@ impl CompiledSchema {
             return SchemaVerdict::TooMuch;
         }
         if depth <= SHALLOW {
-            return self.apply_here(measured);
+            return self.apply_here(measured, nulls);
         }
-        with_stack(|| self.apply_here(measured)).unwrap_or(SchemaVerdict::TooMuch)
+        with_stack(|| self.apply_here(measured, nulls)).unwrap_or(SchemaVerdict::TooMuch)
     }
 
-    fn apply_here(&self, measured: &Measured) -> SchemaVerdict {
+    fn apply_here(&self, measured: &Measured, nulls: Nulls) -> SchemaVerdict {
         if self.validator.is_valid(&measured.value) {
             return SchemaVerdict::Fits;
         }
         if !self.is_explained(measured) {
             return SchemaVerdict::Broken(Vec::new());
         }
-        let errors = self.validator.iter_errors(&measured.value).take(PLACES);
-        SchemaVerdict::Broken(errors.map(|error| words::describe(&error)).collect())
+        let errors = self.validator.iter_errors(&measured.value).take(ERRORS);
+        let errors: Vec<_> = errors.collect();
+        if nulls == Nulls::LeftOut
+            && let Some(value) = without_nulls(&measured.value, &errors)
+            && self.validator.is_valid(&value)
+        {
+            return SchemaVerdict::Fits;
+        }
+        let errors = errors.iter().take(PLACES);
+        SchemaVerdict::Broken(errors.map(words::describe).collect())
     }
 
     /// Returns whether it costs little to say what does not fit: below alternatives that lead back to
@@ -110,6 +130,23 @@ impl CompiledSchema {
             .saturating_mul(512)
             .saturating_add(self.shape.patterns * (PATTERN / 8))
     }
+}
+
+/// Returns the value without the members that are null where they may not be, if they are all that is
+/// wrong with it.
+fn without_nulls(value: &Value, errors: &[ValidationError<'_>]) -> Option<Value> {
+    let is_null = |error: &ValidationError<'_>| error.instance().is_null();
+    if errors.is_empty() || !errors.iter().all(is_null) {
+        return None;
+    }
+    let mut value = value.clone();
+    for error in errors {
+        let (object, name) = error.instance_path().as_str().rsplit_once('/')?;
+        let name = name.replace("~1", "/").replace("~0", "~");
+        // It is gone already if it breaks two rules.
+        value.pointer_mut(object)?.as_object_mut()?.remove(&name);
+    }
+    Some(value)
 }
 
 impl std::fmt::Debug for CompiledSchema {
@@ -179,7 +216,7 @@ mod tests {
             string: usize::MAX,
         };
         let compiled = CompiledSchema::compile(&schema.to_string()).unwrap();
-        compiled.apply(&read(text, limits).unwrap(), text.len())
+        compiled.apply(&read(text, limits).unwrap(), text.len(), Nulls::LeftOut)
     }
 
     fn broken(schema: &Value, text: &str) -> Vec<String> {
@@ -243,6 +280,48 @@ mod tests {
         }
         let two = broken(&schema, r#"{"amount":0,"currency":1}"#);
         assert_eq!(two.len(), 2, "{two:?}");
+    }
+
+    #[test]
+    fn an_optional_argument_that_is_null_counts_as_left_out_and_nothing_else_does() {
+        let schema = json!({
+            "properties": {
+                "amount": { "type": "integer" },
+                "note": { "type": "string", "minLength": 1 },
+                "a/b~": { "enum": ["x"] },
+                "lines": { "items": { "type": "object", "properties": { "text": { "type": "string" } } } },
+            },
+            "required": ["amount"],
+            "type": "object",
+        });
+        for fits in [
+            r#"{"amount":1,"note":null,"a/b~":null}"#,
+            r#"{"amount":1,"lines":[{"text":"x"},{"text":null}]}"#,
+        ] {
+            assert_eq!(apply(&schema, fits), SchemaVerdict::Fits, "{fits}");
+        }
+        for broken_by in [
+            r#"{"amount":null}"#,
+            r#"{"amount":1,"lines":[null]}"#,
+            "null",
+        ] {
+            assert_eq!(broken(&schema, broken_by).len(), 1, "{broken_by}");
+        }
+        let both = broken(&schema, r#"{"amount":"x","note":null}"#);
+        assert_eq!(both.len(), 2, "{both:?}");
+        // Of a result, nothing is left out.
+        let compiled = CompiledSchema::compile(&schema.to_string()).unwrap();
+        let limits = ValueLimits {
+            depth: 120,
+            values: 100,
+            string: usize::MAX,
+        };
+        let text = r#"{"amount":1,"note":null}"#;
+        let verdict = compiled.apply(&read(text, limits).unwrap(), text.len(), Nulls::Values);
+        assert_eq!(
+            verdict,
+            SchemaVerdict::Broken(vec!["`/note` must be of type string (type)".to_owned()])
+        );
     }
 
     #[test]
