@@ -29,6 +29,20 @@ const ALLOCATE: [&str; 3] = [
     "mi_realloc_aligned",
 ];
 
+/// Crates that are named in a function for their types only.
+const GENERIC: [&str; 8] = [
+    "core",
+    "alloc",
+    "std",
+    "futures_core",
+    "futures_util",
+    "tokio_util",
+    "tower",
+    "tower_service",
+];
+/// Rows of the table of owners.
+const OWNERS: usize = 24;
+
 /// The counts of one call.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Counts {
@@ -66,7 +80,12 @@ pub(crate) async fn run(
     let mut counted = BTreeMap::new();
     for (name, kind, era) in POINTS {
         report::progress(&format!("counting {name}"));
-        counted.insert(name.to_owned(), count(run_files, plan, kind, era).await?);
+        let profile = profile(run_files, plan, kind, era).await?;
+        let counts = parse(&profile).ok_or("a profile without totals")?;
+        counted.insert(name.to_owned(), counts);
+        if name == POINTS[0].0 {
+            print_owners(name, &profile);
+        }
     }
     let file = accepted_file();
     let accepted = read(&file)?;
@@ -99,7 +118,13 @@ fn read(file: &Path) -> Result<BTreeMap<String, Counts>, String> {
     }
 }
 
-async fn count(run_files: &RunFiles, plan: &Plan, kind: Kind, era: Era) -> Result<Counts, String> {
+/// Returns the profile of the counted calls.
+async fn profile(
+    run_files: &RunFiles,
+    plan: &Plan,
+    kind: Kind,
+    era: Era,
+) -> Result<String, String> {
     let out = run_files.folder.join(format!("callgrind-{kind:?}-{era:?}"));
     let under = [
         "valgrind".to_owned(),
@@ -120,7 +145,7 @@ async fn count(run_files: &RunFiles, plan: &Plan, kind: Kind, era: Era) -> Resul
     dump(subject).await?;
     let text = read_second(&out).await?;
     setup.stop().await;
-    parse(&text).ok_or_else(|| format!("{}.2 has no totals", out.display()))
+    Ok(text)
 }
 
 async fn open(subject: &Subject, era: Era) -> Result<Caller, String> {
@@ -196,6 +221,97 @@ fn parse(profile: &str) -> Option<Counts> {
         instructions: instructions? / calls,
         allocations: (allocations + calls / 2) / calls,
     })
+}
+
+/// Prints the instructions of a call by the part of the program that they are in: a room of weir, or a
+/// crate. What the kernel does is not counted.
+#[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn print_owners(name: &str, profile: &str) {
+    let owners = by_owner(profile);
+    let all: u64 = owners.values().sum();
+    let mut owners: Vec<_> = owners.into_iter().collect();
+    owners.sort_by_key(|(_, instructions)| std::cmp::Reverse(*instructions));
+    let rest: u64 = owners
+        .iter()
+        .skip(OWNERS)
+        .map(|(_, instructions)| instructions)
+        .sum();
+    owners.truncate(OWNERS);
+    owners.push(("the rest".to_owned(), rest));
+    let mut table = report::table(&["where", "instructions", "%"]);
+    for (owner, instructions) in owners {
+        let share = 100.0 * instructions as f64 / all as f64;
+        let instructions = instructions / CALLS as u64;
+        report::row(
+            &mut table,
+            vec![owner, instructions.to_string(), number(share, 1)],
+        );
+    }
+    say(&format!("\n{name}, outside the kernel\n{table}"));
+}
+
+/// Returns the instructions of each owner of functions, without those of the functions that they call.
+fn by_owner(profile: &str) -> BTreeMap<String, u64> {
+    let mut names: BTreeMap<&str, String> = BTreeMap::new();
+    let mut owners = BTreeMap::new();
+    let mut function = "";
+    let mut is_of_callee = false;
+    for line in profile.lines() {
+        let defined = line
+            .strip_prefix("cfn=")
+            .or_else(|| line.strip_prefix("fn="));
+        if let Some(defined) = defined {
+            let (number, name) = defined.split_once(' ').unwrap_or((defined, ""));
+            if !name.is_empty() {
+                names.insert(number, owner(name));
+            }
+            if line.starts_with("fn=") {
+                function = number;
+            }
+        } else if line.starts_with("calls=") {
+            is_of_callee = true;
+        } else if line.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '*')) {
+            let cost = line
+                .split(' ')
+                .nth(1)
+                .and_then(|cost| cost.parse::<u64>().ok());
+            if !std::mem::take(&mut is_of_callee)
+                && let (Some(cost), Some(owner)) = (cost, names.get(function))
+            {
+                *owners.entry(owner.clone()).or_default() += cost;
+            }
+        }
+    }
+    owners
+}
+
+/// Returns the owner of a function: the first crate in its name that is not there for its types, and of
+/// weir the room.
+fn owner(name: &str) -> String {
+    if !name.contains("::") {
+        let of = if name.contains("mi_") {
+            "mimalloc"
+        } else {
+            "libc"
+        };
+        return of.to_owned();
+    }
+    let is_sign = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let segments: Vec<_> = name.split("::").collect();
+    for (at, pair) in segments.windows(2).enumerate() {
+        // A path begins at the name's start, or after a sign.
+        let begin = pair[0].rfind(is_sign).map_or(0, |sign| sign + 1);
+        let first = &pair[0][begin..];
+        let is_path = at == 0 || begin > 0;
+        if !is_path || first.is_empty() || GENERIC.contains(&first) {
+            continue;
+        }
+        return match (first, pair[1].split(is_sign).next()) {
+            ("weir", Some(room)) => format!("weir::{room}"),
+            (other, _) => other.to_owned(),
+        };
+    }
+    "std".to_owned()
 }
 
 /// Prints the counts, and returns the names of those that have grown too much.
