@@ -119,6 +119,9 @@ pub enum LinkError {
     /// An answer that is not MCP.
     #[error("not MCP: {0}")]
     Nonsense(&'static str),
+    /// A modern upstream sent a request, which waits for an answer in vain.
+    #[error("it sent a request, which servers of 2026-07-28 must not")]
+    SentRequest,
     /// A JSON-RPC error in answer to weir's own handshake or listing.
     #[error("refused {method}: {error}")]
     Refused {
@@ -235,6 +238,7 @@ impl LinkError {
             Self::TooLarge { .. }
             | Self::Refused { .. }
             | Self::HeaderMismatch(_)
+            | Self::SentRequest
             | Self::Listing(_)
             | Self::Status(_)
             | Self::Handshake { .. }
@@ -282,7 +286,10 @@ impl LinkError {
     #[must_use]
     pub fn may_still_run(&self) -> bool {
         self.liveness() == Liveness::Stalled
-            || matches!(self, Self::TooLarge { .. } | Self::NoMemory(_))
+            || matches!(
+                self,
+                Self::TooLarge { .. } | Self::NoMemory(_) | Self::SentRequest
+            )
     }
 
     /// Returns the error for a child that closed while a message was being sent.
@@ -373,7 +380,7 @@ impl LinkError {
             Self::CallerIdentity => "the caller has no token",
             Self::SessionLost => "the session was lost",
             Self::HeaderMismatch(_) => "refused the headers",
-            Self::Nonsense(_) | Self::MediaType(_) => "the answer is not MCP",
+            Self::Nonsense(_) | Self::MediaType(_) | Self::SentRequest => "the answer is not MCP",
             Self::Coding(_) => "the answer is compressed",
             Self::Refused { .. } => "refused the connection",
             Self::Platform { .. } => "is not available",

@@ -24,6 +24,8 @@ pub(super) enum EraVerdict {
 
 /// The description that a server gives of itself, in either handshake.
 pub(super) struct Introduction {
+    /// The era of its version.
+    pub(super) era: Era,
     pub(super) version: String,
     /// All versions that it speaks, if it names them.
     versions: Vec<String>,
@@ -34,9 +36,9 @@ pub(super) struct Introduction {
 }
 
 impl Introduction {
-    pub(super) fn into_peer(self, era: Era, connection: Connection) -> Peer {
+    pub(super) fn into_peer(self, connection: Connection) -> Peer {
         let mut peer = Peer::new(
-            era,
+            self.era,
             self.version,
             self.capabilities,
             self.server,
@@ -140,6 +142,7 @@ fn read_discover_error(error: &str) -> Result<EraVerdict, LinkError> {
             }
         }
         Some("-32020" | "-32021") => Ok(EraVerdict::Modern(Introduction {
+            era: Era::Modern,
             version: Version::MODERN.to_string(),
             versions: Vec::new(),
             capabilities: Capabilities {
@@ -166,6 +169,7 @@ fn read_discover_result(result: &Object<'_>) -> Option<Introduction> {
         .and_then(|text| Object::parse(text).ok());
     let server = server.as_ref().and_then(|meta| meta.get(meta::SERVER_INFO));
     modern.then(|| Introduction {
+        era: Era::Modern,
         version: Version::MODERN.to_string(),
         versions,
         capabilities: Capabilities::read(result.get("capabilities")),
@@ -175,7 +179,8 @@ fn read_discover_result(result: &Object<'_>) -> Option<Introduction> {
     })
 }
 
-/// Reads the answer to `initialize`.
+/// Reads the answer to `initialize`. A server may answer with the modern version: it is modern, whatever
+/// it was asked.
 ///
 /// # Errors
 /// It is a refusal, no answer, or names a version that weir does not speak.
@@ -194,13 +199,13 @@ pub(super) fn read_initialize_answer(message: &[u8]) -> Result<Introduction, Lin
         .string("protocolVersion")
         .unwrap_or_default()
         .into_owned();
-    let spoken = Version::parse(&version).is_some_and(|version| version.era() == Era::Legacy);
-    if !spoken {
+    let Some(spoken) = Version::parse(&version) else {
         return Err(LinkError::NoCommonVersion(
             version.chars().take(40).collect(),
         ));
-    }
+    };
     Ok(Introduction {
+        era: spoken.era(),
         version,
         versions: Vec::new(),
         capabilities: Capabilities::read(result.get("capabilities")),

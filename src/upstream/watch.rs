@@ -412,8 +412,13 @@ fn log_message(link: &Link, envelope: &Object<'_>) {
 }
 
 /// Answers an upstream's own request: `ping` with an empty result, everything else with -32601,
-/// because weir declared no capability for it. Does not wait.
+/// because weir declared no capability for it. Does not wait. A modern upstream gets no answer: its
+/// clients must not write responses (2026-07-28 `basic/transports/stdio.mdx`), and it should not ask.
 pub fn answer_request(link: &Arc<Link>, peer: &Arc<Peer>, id: &Id, asked_method: &str) {
+    if peer.era() == Era::Modern {
+        tracing::debug!(upstream = %link.id(), method = asked_method, "a modern upstream sends a request: it gets no answer");
+        return;
+    }
     let body = if asked_method == method::PING {
         message::result(id, "{}")
     } else {

@@ -1,5 +1,6 @@
 //! How weir finds out which era and version an upstream speaks.
 
+use crate::support::client::Client;
 use crate::support::upstream::{Fault, On, Times, Upstream};
 use crate::support::weir::{Weir, child_upstream};
 use crate::upstreams::works;
@@ -66,6 +67,56 @@ async fn a_modern_server_that_fails_is_not_taken_for_legacy() {
     let weir = Weir::over([&up]).start().await;
     weir.wait_tools(["up__search"]).await;
     assert_eq!(weir.told("up").await["era"], "modern");
+    works(&weir, "up").await;
+}
+
+#[tokio::test]
+async fn a_server_that_answers_initialize_with_the_modern_version_is_modern() {
+    let introduction = r#"{"protocolVersion":"2026-07-28","capabilities":{"tools":{}},"serverInfo":{"name":"up","version":"1"}}"#;
+    for refusal in [
+        Fault::Error(
+            200,
+            r#"{"code":-32601,"message":"Method not found"}"#.into(),
+        ),
+        Fault::Status(500),
+    ] {
+        let up = Upstream::named("up").tools(["search"]).modern();
+        let up = up.fault(on(PROBE), Times::Forever, refusal);
+        let up = up.fault(
+            on("initialize"),
+            Times::Forever,
+            Fault::Result(introduction.into()),
+        );
+        let up = up.start().await;
+        let weir = Weir::over([&up]).start().await;
+        weir.wait_tools(["up__search"]).await;
+        assert_eq!(weir.told("up").await["era"], "modern");
+        works(&weir, "up").await;
+        assert!(up.requests("notifications/initialized").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_modern_server_that_sends_a_request_gets_no_answer_and_only_its_call_fails() {
+    let up = Upstream::named("up").tools(["search"]).modern();
+    let up = up.start().await;
+    let weir = Weir::over([&up]).start().await;
+    weir.wait_tools(["up__search"]).await;
+    let request = r#"{"jsonrpc":"2.0","id":7,"method":"elicitation/create","params":{}}"#;
+    up.fault(
+        on("tools/call"),
+        Times::Next(8),
+        Fault::Json(request.into()),
+    );
+    for caller in Client::both(&weir).await {
+        for _ in 0..4 {
+            let reply = caller.call("up__search", "{}").await;
+            let said = reply.raw_error();
+            assert!(said.contains("the answer is not MCP"), "{said}");
+        }
+    }
+    // Neither an answer, nor a circuit that closes the upstream to others.
+    assert_eq!(up.log().seen().count(""), 0);
     works(&weir, "up").await;
 }
 

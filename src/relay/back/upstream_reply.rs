@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
+use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError, Outcome, Request, Response};
 use crate::record::Record;
@@ -146,6 +147,10 @@ impl UpstreamReply {
             Ok(Message::Response(response)) => return self.finish(&response).await,
             Ok(Message::Notification(notification)) => {
                 notifications::in_reply(&mut self.sent, self.record.caller(), notification).await
+            }
+            // A modern upstream asks by its answer (`basic/patterns/mrtr.mdx`).
+            Ok(Message::Request(_)) if self.sent.stream.cancel.peer.era() == Era::Modern => {
+                return Some(self.fail(&LinkError::SentRequest));
             }
             Ok(Message::Request(request)) => self.ask(&request).await,
             Err(error) => return Some(self.fail(&LinkError::no_message(&error))),

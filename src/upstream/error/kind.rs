@@ -19,7 +19,9 @@ impl LinkError {
             Self::Denied { .. } | Self::Credential(_) | Self::CallerIdentity => "credentials",
             Self::SessionLost => "session_lost",
             Self::HeaderMismatch(_) => "header_mismatch",
-            Self::Nonsense(_) | Self::MediaType(_) | Self::Coding(_) => "invalid_answer",
+            Self::Nonsense(_) | Self::SentRequest | Self::MediaType(_) | Self::Coding(_) => {
+                "invalid_answer"
+            }
             Self::Refused { .. } | Self::Platform { .. } => "refused",
             Self::NoCommonVersion(_) => "protocol_version",
             Self::Start(_) | Self::ChildClosed(_) => "child_ended",

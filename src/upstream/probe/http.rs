@@ -45,7 +45,7 @@ pub(super) async fn connect(
             Ok(EraVerdict::Modern(introduction)) => {
                 let version = Version::MODERN.as_str();
                 let session = wire.new_session(version, None, affinity, cookies, None);
-                let peer = introduction.into_peer(Era::Modern, Connection::Http(session));
+                let peer = introduction.into_peer(Connection::Http(session));
                 return Ok((peer, KnownEra::Proven(Era::Modern)));
             }
             Ok(EraVerdict::Again) => {
@@ -68,8 +68,11 @@ pub(super) async fn connect(
         deadline,
     };
     match (opening.session(&offered).await, unanswered) {
-        (Ok(peer), None) => Ok((peer, KnownEra::Proven(Era::Legacy))),
-        (Ok(peer), Some(_)) => Ok((peer, KnownEra::Assumed)),
+        (Ok(peer), Some(_)) if peer.era() == Era::Legacy => Ok((peer, KnownEra::Assumed)),
+        (Ok(peer), _) => {
+            let era = peer.era();
+            Ok((peer, KnownEra::Proven(era)))
+        }
         // It knows no `initialize`. So the answer that counts is the one to the modern request.
         (Err(error), Some(unanswered)) if error.is_refusal() => Err(unanswered),
         (Err(error), _) => Err(error),
@@ -126,10 +129,14 @@ pub(super) async fn open_session(
         cookies: Arc::default(),
         deadline: link.connect_deadline(),
     };
-    opening.session(&[]).await
+    let peer = opening.session(&[]).await?;
+    match peer.era() {
+        Era::Legacy => Ok(peer),
+        Era::Modern => Err(LinkError::NoCommonVersion(Version::MODERN.to_string())),
+    }
 }
 
-/// A legacy session being opened over HTTP.
+/// A legacy session being opened over HTTP. An upstream that turns out to be modern has none.
 struct Opening<'o> {
     link: &'o Link,
     wire: &'o HttpWire,
@@ -201,14 +208,18 @@ impl Opening<'_> {
             affinity.map(Affinity::forget);
         };
         let (affinity, cookies) = (self.affinity.clone(), Arc::clone(&self.cookies));
+        let is_legacy = introduction.era == Era::Legacy;
         let session = wire.new_session(
             &introduction.version,
-            session,
+            session.filter(|_| is_legacy),
             affinity,
             cookies,
             self.login,
         );
-        let peer = introduction.into_peer(Era::Legacy, Connection::Http(session));
+        let peer = introduction.into_peer(Connection::Http(session));
+        if !is_legacy {
+            return Ok(Ok(peer));
+        }
         let initialized = message::notification(method::INITIALIZED, None);
         let posted = link.post(&peer, initialized, link.list_deadline()).await;
         posted.map_err(|error| error.in_answer_to(method::INITIALIZED))?;

@@ -48,7 +48,8 @@ pub(super) async fn connect(
         found = handshake.initialize(&SessionProfile::OWN).await;
     }
     let (peer, unsolicited) = handshake.finish(found).await?;
-    let era = match is_assumption || known == KnownEra::Assumed {
+    let is_assumption = is_assumption || known == KnownEra::Assumed;
+    let era = match is_assumption && peer.era() == Era::Legacy {
         true => KnownEra::Assumed,
         false => KnownEra::Proven(peer.era()),
     };
@@ -66,6 +67,10 @@ pub(super) async fn open_session(
 ) -> Result<(Peer, UnsolicitedMessages), LinkError> {
     let handshake = Handshake::start(link, spec).await?;
     let found = handshake.initialize(profile).await;
+    let found = found.and_then(|introduction| match introduction.era {
+        Era::Legacy => Ok(introduction),
+        Era::Modern => Err(LinkError::NoCommonVersion(introduction.version)),
+    });
     handshake.finish(found).await
 }
 
@@ -79,9 +84,6 @@ struct Handshake<'l> {
     /// Whether it has answered once.
     answered: AtomicBool,
 }
-
-/// The description that a child gives of itself, and the era that it speaks from now on.
-type Introduced = (Introduction, Era);
 
 impl<'l> Handshake<'l> {
     async fn start(link: &'l Link, spec: &ChildSpec) -> Result<Self, LinkError> {
@@ -106,11 +108,11 @@ impl<'l> Handshake<'l> {
     /// Finds the era of the child. A child that does not answer the modern request in time is either
     /// a legacy server that ignores it, or still starting. Nothing tells which, so `initialize` is
     /// sent too, and the answers decide.
-    async fn probe(&self) -> Result<Introduced, LinkError> {
+    async fn probe(&self) -> Result<Introduction, LinkError> {
         let discovering = self.discover();
         tokio::pin!(discovering);
         match timeout(self.patience(), &mut discovering).await {
-            Ok(Ok(EraVerdict::Modern(introduction))) => return Ok((introduction, Era::Modern)),
+            Ok(Ok(EraVerdict::Modern(introduction))) => return Ok(introduction),
             Ok(Ok(EraVerdict::Again | EraVerdict::Legacy(_))) => {
                 return self.initialize(&SessionProfile::OWN).await;
             }
@@ -124,7 +126,7 @@ impl<'l> Handshake<'l> {
             verdict = &mut discovering => verdict?,
             initialized = &mut initializing => return match initialized {
                 Err(error) if error.is_refusal() => match discovering.await {
-                    Ok(EraVerdict::Modern(introduction)) => Ok((introduction, Era::Modern)),
+                    Ok(EraVerdict::Modern(introduction)) => Ok(introduction),
                     Ok(EraVerdict::Again | EraVerdict::Legacy(_)) | Err(_) => Err(error),
                 },
                 other => other,
@@ -135,7 +137,7 @@ impl<'l> Handshake<'l> {
             EraVerdict::Modern(modern) => match timeout(self.patience(), initializing).await {
                 Ok(Ok(legacy)) => Ok(legacy),
                 Ok(Err(closed @ LinkError::ChildClosed(_))) => Err(closed),
-                Ok(Err(_)) | Err(_) => Ok((modern, Era::Modern)),
+                Ok(Err(_)) | Err(_) => Ok(modern),
             },
             EraVerdict::Again | EraVerdict::Legacy(_) => initializing.await,
         }
@@ -162,14 +164,14 @@ impl<'l> Handshake<'l> {
     }
 
     /// Sends `initialize`, and again with another version if the child refuses one.
-    async fn initialize(&self, profile: &SessionProfile) -> Result<Introduced, LinkError> {
+    async fn initialize(&self, profile: &SessionProfile) -> Result<Introduction, LinkError> {
         let (mut left, mut version) = (VersionsLeft::new(), profile.version);
         loop {
             let id = self.link.next_id();
             let request = initialize_request(id, version, profile);
             let message = self.ask(id, request).await?;
             match read_initialize_answer(&message) {
-                Ok(introduction) => return Ok((introduction, Era::Legacy)),
+                Ok(introduction) => return Ok(introduction),
                 Err(error) => {
                     let refused = RefusedVersion {
                         error,
@@ -202,21 +204,20 @@ impl<'l> Handshake<'l> {
     /// Makes a peer of what was found, or stops the child.
     async fn finish(
         self,
-        found: Result<Introduced, LinkError>,
+        found: Result<Introduction, LinkError>,
     ) -> Result<(Peer, UnsolicitedMessages), LinkError> {
         let connected = match found {
-            Ok((introduction, Era::Legacy)) => {
+            Ok(introduction) if introduction.era == Era::Legacy => {
                 let initialized = message::notification(method::INITIALIZED, None);
                 let sent = self.child.send(initialized).await;
-                sent.map(|()| (introduction, Era::Legacy))
-                    .map_err(LinkError::from_child)
+                sent.map(|()| introduction).map_err(LinkError::from_child)
             }
             other => other,
         };
         match connected {
-            Ok((introduction, era)) => {
+            Ok(introduction) => {
                 let connection = Connection::Child(self.child);
-                Ok((introduction.into_peer(era, connection), self.unsolicited))
+                Ok((introduction.into_peer(connection), self.unsolicited))
             }
             Err(error) => {
                 self.child.stop().await;
