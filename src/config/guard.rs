@@ -47,7 +47,7 @@ pub struct UpstreamGuard {
     pub tools: IndexMap<Box<str>, GuardRules>,
 }
 
-/// What happens to values, by class.
+/// The treatment of values, by class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactRules {
     /// On the way to upstreams.
@@ -76,7 +76,7 @@ pub struct FieldRule {
     pub class: Box<str>,
 }
 
-/// What happens to a value of a class.
+/// The treatment of a value of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RedactAction {
     /// A pseudonym takes its place.
