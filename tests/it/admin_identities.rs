@@ -13,7 +13,7 @@ use crate::support::ran;
 use crate::support::upstream::Upstream;
 use crate::support::weir::{ADMIN_TOKEN, Weir, admin_settings};
 
-/// Who is an operator, where nothing else is said.
+/// The operators, where nothing else is said.
 const ROLES: &str = "{ read: [{ kind: oauth_user, scopes: [weir/read] }], \
      write: [{ kind: api_key, subjects: [deploy] }, \
      { kind: oauth_user, subjects: [root], claims: { groups: { contains: platform } } }] }";

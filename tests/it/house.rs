@@ -190,7 +190,7 @@ fn a_module_with_parts_is_a_file_beside_a_folder() {
 fn the_environment_is_read_in_one_place() {
     assert_eq!(files_with("env::var("), ["config/load.rs"]);
     assert!(files_with("env::var_os(").is_empty());
-    // What a child process inherits.
+    // The environment that a child process inherits.
     let all = [files_with("env::vars("), files_with("env::vars_os(")].concat();
     let all: BTreeSet<_> = all.iter().map(String::as_str).collect();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What weir keeps when nothing is going on any more: nothing. Idle streams by the hundred, calls by the
+//! Weir keeps nothing when nothing is going on any more. Idle streams by the hundred, calls by the
 //! thousand, each ending in another way; the load bench does the same with more of both.
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,7 +21,7 @@ const CALLS: usize = 56;
 /// How much memory may grow between the second and the third round. The calls of one take some 30 MB in all.
 const GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
 
-/// What weir says of itself; of a gauge with labels the sum.
+/// Returns weir's own gauges; of one with labels the sum.
 async fn gauges(weir: &Weir) -> BTreeMap<String, f64> {
     let got = bounded("the metrics", pool().get(weir.admin_url("/metrics")).send()).await;
     let text = got.unwrap().text().await.unwrap();
@@ -176,7 +176,7 @@ async fn thousands_of_calls_that_end_in_every_way_leave_nothing_behind() {
     let mut rests = Vec::new();
     for _ in 0..ROUNDS {
         round(&weir).await;
-        // What waits for the next call: a connection per client to each upstream, at most, and its task.
+        // A connection per client to each upstream may wait for the next call, with its task.
         let pooled = 60.0 + 4.0 * CLIENTS as f64;
         rests.push(at_rest(&weir, pooled, pooled).await);
     }
@@ -273,7 +273,7 @@ async fn legacy_call(client: &Legacy, up: &str, ending: Ending) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 cancel(client).await;
             };
-            // What it is answered with is left open.
+            // Its answer is left open.
             let ((), _) = tokio::join!(soon, ask().id("\"mine\"").send());
         }
         Ending::CancelledStream => {

@@ -1,4 +1,4 @@
-//! What a difference is: in words, by class, and complete.
+//! Differences of catalogs: in words, by class, and complete.
 
 use std::collections::BTreeMap;
 use std::path::Path;

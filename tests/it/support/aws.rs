@@ -1,4 +1,5 @@
-//! What plays AWS: keys that end, a door that recomputes signatures, services that give keys and secrets away.
+//! Doubles of AWS: keys that end, a server that recomputes signatures, services that give keys and
+//! secrets.
 
 mod door;
 mod services;
@@ -102,7 +103,7 @@ impl Keyring {
         }
     }
 
-    /// Who signed.
+    /// The id of the key that signed.
     pub fn judge(
         &self,
         service: &str,

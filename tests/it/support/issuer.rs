@@ -39,7 +39,7 @@ struct Inner {
 struct State {
     key: Arc<SigningKey>,
     key_id: String,
-    /// What there is, by path.
+    /// The answers, by path.
     pages: BTreeMap<String, Page>,
     asked: Vec<String>,
     mood: Mood,

@@ -279,7 +279,7 @@ impl Script {
         format!("{what}-secret-{}", self.number)
     }
 
-    /// Who comes here is logged in and consents.
+    /// Logs everybody in, who then consents.
     fn authorize(&mut self, uri: &Uri, issuer: &str) -> Response {
         let asked = pairs(uri.query().unwrap());
         let is_document = asked["client_id"].starts_with("https://");

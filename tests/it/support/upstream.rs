@@ -45,7 +45,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What the server's tasks and the handle share.
+/// The parts that the server's tasks and the handle share.
 pub struct Inner {
     address: SocketAddr,
     script: Mutex<Script>,

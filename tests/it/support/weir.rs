@@ -123,7 +123,7 @@ impl Weir {
         self.process.cpu()
     }
 
-    /// What `/upstreams` says of one upstream.
+    /// Returns what `/upstreams` says of one upstream.
     pub async fn told(&self, upstream: &str) -> Value {
         let page = self.admin("/upstreams").await;
         let rows = page["upstreams"].as_array().unwrap();
@@ -179,7 +179,7 @@ impl Weir {
         pool().post(self.admin_url(path)).bearer_auth(ADMIN_TOKEN)
     }
 
-    /// What an admin page says.
+    /// Returns the answer of a path of the admin listener.
     pub async fn admin(&self, path: &str) -> Value {
         let got = bounded(
             "the admin listener",

@@ -1,4 +1,4 @@
-//! What reached a scripted upstream, and a way to wait for it.
+//! The requests that reached a scripted upstream, and a way to wait for them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};

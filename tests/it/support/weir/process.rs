@@ -22,7 +22,7 @@ pub struct Process {
     readers: TaskTracker,
 }
 
-/// What a pipe has brought so far.
+/// The text that a pipe has brought so far.
 #[derive(Clone)]
 struct Captured {
     text: Arc<Mutex<String>>,
