@@ -264,12 +264,17 @@ struct Certificates {
     servers: Ca,
     callers: Ca,
     weir: Weir,
-    _jira: Upstream,
+    jira: Upstream,
 }
 
 impl Certificates {
     /// `more` are other members of `client_certificates`, `ways` of `auth`.
     async fn start(more: &str, ways: &str) -> Self {
+        Self::listening("", more, ways).await
+    }
+
+    /// The same with other members of `listen` before them.
+    async fn listening(first: &str, more: &str, ways: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (servers, callers) = (Ca::new("servers"), Ca::new("callers"));
         let pair = servers.server("localhost");
@@ -284,7 +289,7 @@ impl Certificates {
         }
         let at = folder.path().display();
         let listen = format!(
-            "tls: {{ cert: {at}/cert.pem, key: {{ file: {at}/key.pem }} }}, \
+            "{first}tls: {{ cert: {at}/cert.pem, key: {{ file: {at}/key.pem }} }}, \
              auth: {{ client_certificates: {{ ca: {at}/callers.pem, crl: {at}/revoked.pem{more} }}{ways} }}"
         );
         let jira = jira().await;
@@ -294,7 +299,7 @@ impl Certificates {
             servers,
             callers,
             weir,
-            _jira: jira,
+            jira,
         }
     }
 
@@ -388,6 +393,34 @@ async fn a_revoked_certificate_is_refused_on_open_connections_too() {
     becomes(&of_two, 401).await;
     let new = next.client("b.example");
     assert_eq!(status(&rig.modern(Some(&new))).await, 200);
+}
+
+#[tokio::test]
+async fn streams_of_a_revoked_certificate_end() {
+    let rig = Certificates::listening("keep_alive: 300ms, ", "", "").await;
+    let (one, two) = (
+        rig.callers.workload("spiffe://corp.example/one", 1),
+        rig.callers.workload("spiffe://corp.example/two", 2),
+    );
+    let mut streams = Vec::new();
+    for pair in [&one, &two] {
+        let modern = rig.modern(Some(pair));
+        let mut stream = modern.listen("1", r#"{"toolsListChanged":true}"#).await;
+        assert!(stream.next().await.unwrap().contains("acknowledged"));
+        streams.push(stream);
+    }
+    replace(
+        &rig.folder.path().join("revoked.pem"),
+        &rig.callers.revoke(&[1]),
+    );
+    // The last message of the stream, and its end.
+    assert!(streams[0].next().await.unwrap().contains("resultType"));
+    assert_eq!(streams[0].next().await, None);
+    // That of another certificate goes on.
+    rig.jira.add_tool("more");
+    rig.weir.resync("jira").await;
+    let told = streams[1].next().await.unwrap();
+    assert!(told.contains("tools/list_changed"), "{told}");
 }
 
 /// A key that signs tokens of an issuer.
