@@ -645,7 +645,7 @@ async fn hooks_are_asked_in_their_order_and_only_about_what_they_are_for() {
 async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("weir.yaml");
-    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\n  f: { socket: s, pass_request_headers: [x-tenant, Authorization] }\n  g: { socket: s, pass_request_headers: [X-Amz-Security-Token] }\n  h: { socket: s, pass_request_headers: [x, X] }\n  i: { socket: s, pass_request_headers: ['a b'] }\nupstreams: {}\n";
+    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\n  f: { socket: s, pass_request_headers: [x-tenant, Authorization] }\n  g: { socket: s, pass_request_headers: [X-Amz-Security-Token] }\n  h: { socket: s, pass_request_headers: [x, X] }\n  i: { socket: s, pass_request_headers: ['a b'] }\n  j: { socket: s, pass_request_headers: [X-Amz-Bedrock-AgentCore-Identity-WAT] }\n  k: { socket: s, pass_request_headers: [WorkloadAccessToken] }\nupstreams: {}\n";
     std::fs::write(&path, yaml).unwrap();
     let checked = weir(["check", "-c", path.to_str().unwrap()]).await;
     assert_eq!(checked.code, Some(2));
@@ -665,3 +665,5 @@ async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
         assert!(all.lines().any(has), "{line}: {all}");
     }
 }
+        (11, "a credential or a session"),
+        (12, "a credential or a session"),
