@@ -72,10 +72,11 @@ impl HookFailure {
             Self::CircuitOpen(_) | Self::TooLarge { .. } | Self::Deadline | Self::Busy => {
                 CallOutcome::Unknown
             }
+            // It was asked, and may fail at this message alone.
+            Self::Status(500) | Self::Function(_) => CallOutcome::Unknown,
             Self::Unreachable(_)
             | Self::Broken
             | Self::Status(_)
-            | Self::Function(_)
             | Self::TooLong(_)
             | Self::Answer(_) => CallOutcome::Broke(self.word()),
         }

@@ -243,6 +243,27 @@ async fn a_dead_hook_opens_its_circuit_and_takes_no_other_route_down() {
 }
 
 #[tokio::test]
+async fn a_message_at_which_a_hook_fails_closes_it_to_no_other() {
+    let (erp, keys) = (erp().await, Arc::new(Keyring::default()));
+    let http = HookServer::http(Function::Status(500)).await;
+    let lambda = HookServer::lambda(&keys, Function::Raises).await;
+    let settings = ", timeout: 20s";
+    for (weir, server) in [
+        (with_url(&erp, &http, settings), &http),
+        (with_lambda(&erp, &lambda, settings), &lambda),
+    ] {
+        let weir = weir.start().await;
+        weir.wait_tools(["erp__drop", "erp__search"]).await;
+        let client = weir.modern();
+        for _ in 0..7 {
+            assert_eq!(client.call("erp__search", "{}").await.code(), -32603);
+        }
+        server.set(Function::Passes);
+        assert!(client.call("erp__drop", "{}").await.succeeded());
+    }
+}
+
+#[tokio::test]
 async fn a_caller_who_gives_no_time_passes_no_hook_and_opens_no_circuit() {
     let erp = erp().await;
     let server = HookServer::http(Function::Hangs).await;
@@ -659,11 +680,11 @@ async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
         (8, "a credential or a session"),
         (9, "set twice"),
         (10, "not a header name"),
+        (11, "a credential or a session"),
+        (12, "a credential or a session"),
     ] {
         let has = |text: &str| text.contains(&format!("weir.yaml:{line}")) && text.contains(part);
         let all = format!("{}{}", checked.out, checked.err);
         assert!(all.lines().any(has), "{line}: {all}");
     }
 }
-        (11, "a credential or a session"),
-        (12, "a credential or a session"),
