@@ -70,11 +70,11 @@ pub(super) async fn forward(
         None => {
             // Without rules it is not moved for nothing. What few calls need is in a box, so that the future
             // of every call stays small: it is copied when it begins.
-            let guarded = match guarded.guard {
+            let mut guarded = match guarded.guard {
                 Some(_) => Box::pin(guard::redact(request, guarded, record)).await?,
                 None => guarded,
             };
-            record.admit().await?;
+            guarded.begun = record.admit().await?;
             let sent = send::send(scope, request, guarded, record).await?;
             Ok(ReplySource::Upstream(Box::new(sent), lease))
         }
