@@ -31,8 +31,8 @@ pub(super) fn find_target<'p>(
     let mut target = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request, record)?,
         method::PROMPTS_GET => call::prompt(scope, request, record)?,
-        method::RESOURCES_READ => call::resource(scope, request)?,
-        method::COMPLETE => call::completion(scope, request)?,
+        method::RESOURCES_READ => call::resource(scope, request, record)?,
+        method::COMPLETE => call::completion(scope, request, record)?,
         method::TASKS_GET => tasks::target(scope, request, method::TASKS_GET)?,
         method::TASKS_UPDATE => tasks::target(scope, request, method::TASKS_UPDATE)?,
         method::TASKS_CANCEL => tasks::target(scope, request, method::TASKS_CANCEL)?,
