@@ -121,18 +121,31 @@ async fn a_dead_hook_opens_its_circuit_and_takes_no_other_route_down() {
 #[tokio::test]
 async fn a_message_at_which_a_hook_fails_closes_it_to_no_other() {
     let (erp, keys) = (erp().await, Arc::new(Keyring::default()));
-    let http = HookServer::http(Function::Status(500)).await;
-    let lambda = HookServer::lambda(&keys, Function::Raises).await;
+    let http = HookServer::http(Function::Passes).await;
+    let lambda = HookServer::lambda(&keys, Function::Passes).await;
     let settings = ", timeout: 20s";
-    for (weir, server) in [
-        (with_url(&erp, &http, settings), &http),
-        (with_lambda(&erp, &lambda, settings), &lambda),
+    let no_output = Function::Says(Bytes::from_static(b"no JSON"));
+    let statuses = [500, 413].map(Function::Status);
+    for (weir, server, failures) in [
+        (
+            with_url(&erp, &http, settings),
+            &http,
+            Vec::from_iter(statuses.into_iter().chain([no_output])),
+        ),
+        (
+            with_lambda(&erp, &lambda, settings),
+            &lambda,
+            vec![Function::Raises],
+        ),
     ] {
         let weir = weir.start().await;
         weir.wait_tools(["erp__drop", "erp__search"]).await;
         let client = weir.modern();
-        for _ in 0..7 {
-            assert_eq!(client.call("erp__search", "{}").await.code(), -32603);
+        for function in failures {
+            server.set(function);
+            for _ in 0..7 {
+                assert_eq!(client.call("erp__search", "{}").await.code(), -32603);
+            }
         }
         server.set(Function::Passes);
         assert!(client.call("erp__drop", "{}").await.succeeded());
