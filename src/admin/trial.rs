@@ -189,8 +189,10 @@ impl TrialAnswer {
             Outgoing::Paused(_) => {}
             Outgoing::Message(message) => {
                 let bytes = self.kept_bytes + message.len();
-                let has_room = self.messages.len() < MESSAGES && bytes <= MESSAGE_BYTES;
-                let text = std::str::from_utf8(&message).ok().filter(|_| has_room);
+                let is_full = self.messages.len() == MESSAGES || bytes > MESSAGE_BYTES;
+                let text = std::str::from_utf8(&message)
+                    .ok()
+                    .filter(|_| !is_full && self.more_messages == 0);
                 match text.and_then(raw) {
                     Some(message) => {
                         self.messages.push(message);
