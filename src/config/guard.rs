@@ -25,7 +25,7 @@ pub struct GuardSettings {
     pub rules: GuardRules,
     /// The classes that the config adds.
     pub detectors: Box<[CustomDetector]>,
-    /// How pseudonyms are made.
+    /// The form and the keys of pseudonyms.
     pub pseudonyms: PseudonymSettings,
     /// Equal for two settings that mean the same. Those of upstreams and tools are not in it.
     pub fingerprint: Fingerprint,
@@ -102,14 +102,14 @@ pub struct CustomDetector {
     pub pattern: Box<str>,
 }
 
-/// How pseudonyms are made.
+/// The form and the keys of pseudonyms.
 #[derive(Clone, Debug)]
 pub struct PseudonymSettings {
     /// The keys, of which the first one makes pseudonyms; empty if one is to be generated.
     pub keys: Vec<Secret>,
     /// The form of pseudonyms.
     pub form: PseudonymForm,
-    /// How long the value behind a stored one is kept.
+    /// The time for which the value behind a stored one is kept.
     pub keep: Duration,
     /// The tag of callers that names their tenant; `None` if all are one.
     pub tenant: Option<Box<str>>,
