@@ -52,7 +52,7 @@ pub struct CallFigures {
     pub all: CallFigure,
     /// Tools and methods that were called, the most called first; at most 100.
     pub rows: Vec<CallFigure>,
-    /// How many more there are.
+    /// The number of those that are left out.
     pub more: usize,
 }
 
@@ -66,9 +66,9 @@ pub struct CallFigure {
     /// The exposed name of the tool; `null` for what is no tool. `other`: tools that are counted
     /// together.
     pub tool: Option<String>,
-    /// How many calls ended.
+    /// The number of calls that ended.
     pub calls: u64,
-    /// How many of them in a second.
+    /// The number of them in a second.
     pub per_second: f64,
     /// Those that ended with an error of the upstream.
     pub errors: u64,

@@ -57,7 +57,7 @@ pub struct ToolTrial {
 pub struct TrialAnswer {
     /// The id of the request, as in records and at the upstream.
     pub request_id: String,
-    /// How long it took.
+    /// The time that it took.
     pub took_ms: f64,
     /// The JSON-RPC request, as weir got it.
     pub request: Box<RawValue>,

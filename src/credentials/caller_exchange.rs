@@ -18,8 +18,9 @@ use crate::credentials::status::StatusCell;
 use crate::credentials::token::{GrantError, Token};
 use crate::secret::Secret;
 
-/// How often another workload token is a reason to try again what failed. AgentCore Runtime sends
-/// another one with every request, and not every call may cost a request to AgentCore Identity.
+/// The least time after which another workload token is a reason to try again what failed.
+/// AgentCore Runtime sends another one with every request, and not every call may cost a request to
+/// AgentCore Identity.
 const WORKLOAD_TOKEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Exchanges the tokens of callers for those of one upstream.

@@ -317,7 +317,7 @@ async fn what_is_nine_weirs_away_is_not_listed() {
     assert_eq!(up.count("tools/call"), 1);
 }
 
-/// How long an upstream was told that a call may take.
+/// Returns the time that an upstream was told for a call.
 fn given(request: &Recorded) -> u64 {
     let left = request.raw(&["params", "_meta", "weir/deadlineMs"]);
     left.expect("a deadline").parse().unwrap()

@@ -1,4 +1,4 @@
-//! How connections are taken, kept and ended: slow ones, too many, none left.
+//! Connections, taken, kept and ended: slow ones, too many, none left.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! How the source is kept: rules that are about the whole of it, so that no reviewer has to remember them.
+//! Rules for the source as a whole, so that no reviewer has to remember them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -81,7 +81,7 @@ impl Source {
         lines.map(|line| line.split_once("//").map_or(line, |(code, _)| code))
     }
 
-    /// How many lines there are before the tests at the end.
+    /// Counts the lines before the tests at the end.
     fn length(&self) -> usize {
         let tests = self.text.find("\n#[cfg(test)]\nmod tests {");
         self.text[..tests.unwrap_or(self.text.len())]

@@ -18,7 +18,8 @@ const ROUNDS: usize = 3;
 const CLIENTS: usize = 10;
 /// Of one client in one round: 3 × 2 × 10 × 56 is 3,360.
 const CALLS: usize = 56;
-/// How much memory may grow between the second and the third round. The calls of one take some 30 MB in all.
+/// The most by which memory may grow between the second and the third round. The calls of one take
+/// some 30 MB in all.
 const GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// Returns weir's own gauges; of one with labels the sum.
@@ -114,7 +115,7 @@ async fn hundreds_of_idle_streams_are_all_told_and_leave_nothing_behind() {
     at_rest(&weir, before["weir_tasks"] + 4.0, few + 4.0).await;
 }
 
-/// How a call ends.
+/// The ways in which a call ends.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Done,
@@ -148,7 +149,7 @@ const ENDINGS: [Ending; 8] = [
     Ending::CancelledStream,
 ];
 
-/// How the call with this number ends.
+/// Returns the way in which the call with this number ends.
 fn ending(client: usize, call: usize) -> Ending {
     match call + 1 {
         CALLS if client < 2 => Ending::TimedOut,

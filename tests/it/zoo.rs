@@ -32,7 +32,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// The least number of calls of each healthy caller.
 const CALLS: usize = 30;
 
-/// How much more memory an animal may cost; most cost less than one.
+/// The most memory that an animal may cost in addition; most cost less than one.
 const MEMORY: u64 = 32 << 20;
 
 const QUERY: &str = r#"{"q":1}"#;
@@ -44,7 +44,7 @@ struct Zoo {
     _well: Upstream,
 }
 
-/// How long calls took, and how long those did that were made at the same moments without an animal near:
+/// The times of calls, and of those that were made at the same moments without an animal near:
 /// a busy machine makes both slow.
 struct Times(Vec<(Duration, Duration)>);
 

@@ -172,7 +172,7 @@ fn imported(text: &str, json: Option<&Value>) {
     }
 }
 
-/// How often the token is a value of its own where secrets are looked for.
+/// Counts the places where the token is a value of its own where secrets are looked for.
 fn secrets(json: &Value) -> usize {
     let places = ["/mcpServers", "/servers", "/mcp/servers"];
     let Some(Value::Object(servers)) = places.iter().find_map(|place| json.pointer(place)) else {

@@ -178,7 +178,7 @@ async fn a_caller_who_gives_no_time_passes_no_hook_and_opens_no_circuit() {
     assert_eq!(server.inputs().len(), asked + 2, "request and response");
 }
 
-/// How many milliseconds an upstream was given for the last call.
+/// Returns the milliseconds that an upstream was given for the last call.
 fn given(up: &Upstream) -> u64 {
     let left = up
         .last("tools/call")

@@ -55,7 +55,7 @@ impl Door {
 /// `auth` for [`Door::signed`].
 pub const SIGNED: &str = "{ type: sigv4, access_key_id: AKIDEXAMPLE, secret_access_key: { value: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY } }";
 
-/// How a version that is not offered is refused.
+/// The refusal of a version that is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuses {
     /// -32022, naming those that are.
@@ -98,7 +98,7 @@ pub struct Script {
     /// Whether sessions are required; ids are only given out where they are.
     pub sessions: bool,
     pub led: Led,
-    /// How long the first request to a machine takes.
+    /// The time that the first request to a machine takes.
     pub cold: Duration,
     /// Whether the container refuses a session id that it did not give (`initialize` with one).
     pub jealous: bool,
@@ -283,7 +283,7 @@ impl Agentcore {
         }
     }
 
-    /// How many machines were started.
+    /// Returns the number of machines that were started.
     pub fn machines(&self) -> usize {
         self.script().machines.len()
     }

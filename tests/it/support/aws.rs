@@ -77,7 +77,7 @@ impl Keyring {
         *self.life.lock().unwrap() = life;
     }
 
-    /// How many keys were issued.
+    /// Returns the number of keys that were issued.
     pub fn issued(&self) -> u64 {
         self.issued.load(Ordering::Relaxed)
     }

@@ -34,7 +34,7 @@ struct Inner {
     script: Mutex<Script>,
 }
 
-/// How it behaves. Set before or while it runs.
+/// Its behaviour, set before or while it runs.
 pub struct Script {
     /// Merged into the authorization server metadata; `null` takes a member away.
     pub metadata: Value,

@@ -127,7 +127,7 @@ impl TokenServer {
         self.inner.state().says = says.into_iter().collect();
     }
 
-    /// How many seconds tokens live, if it says so.
+    /// Sets the seconds that tokens live; `None` says nothing of them.
     pub fn life(&self, life: Option<u64>) {
         self.inner.state().life = life;
     }

@@ -112,7 +112,7 @@ impl Upstream {
         self.log().seen().of(method).cloned().collect()
     }
 
-    /// How many requests with this JSON-RPC method so far.
+    /// Counts the requests with this JSON-RPC method so far.
     pub fn count(&self, method: &str) -> usize {
         self.log().seen().count(method)
     }

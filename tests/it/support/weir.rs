@@ -29,7 +29,7 @@ pub struct Builder {
     launch: Launch,
 }
 
-/// How the program is started.
+/// The settings that the program is started with.
 #[derive(Clone, Default)]
 struct Launch {
     /// Whether the listener has TLS, so that readiness is asked of the admin listener.
@@ -108,7 +108,7 @@ impl Weir {
         self.process.stderr()
     }
 
-    /// How many files and sockets weir has open.
+    /// Counts the files and sockets that weir has open.
     pub fn descriptors(&self) -> usize {
         self.process.descriptors()
     }

@@ -44,7 +44,7 @@ pub struct Inner {
     pub targets: Mutex<BTreeMap<String, Target>>,
     /// The answer in place of everything: status, type of the error.
     pub failing: Mutex<Option<(u16, String)>>,
-    /// How often that was answered.
+    /// The number of times that this was answered.
     pub failed: AtomicU64,
     /// The token that `GetResourceOauth2Token` gives.
     pub access_token: Mutex<String>,
@@ -105,7 +105,7 @@ impl Services {
         self.inner.called.lock().unwrap().clone()
     }
 
-    /// How often this was called.
+    /// Returns how often this was called.
     pub fn count(&self, what: &str) -> usize {
         let called = self.called();
         called.iter().filter(|called| called.what == what).count()

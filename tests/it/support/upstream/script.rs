@@ -70,14 +70,14 @@ impl Kind {
     }
 }
 
-/// How answers travel.
+/// The carriers of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Json,
     Sse,
 }
 
-/// How lists are cut.
+/// The way in which lists are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paging {
     /// All in one page.
@@ -92,7 +92,7 @@ pub enum Paging {
     Shifting,
 }
 
-/// How often.
+/// The number of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     Next(usize),
