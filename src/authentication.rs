@@ -20,7 +20,7 @@ mod verifier;
 
 use http::request::Parts;
 
-use crate::caller::{Caller, CallerConnection, Principal};
+use crate::caller::{Caller, CallerConnection, PeerCertificate, Principal};
 use crate::config::CallerAuth;
 
 pub use api_key::{ApiKeyError, ApiKeyText, make_api_key, write_hash};
@@ -183,13 +183,18 @@ impl Authenticator {
     }
 
     /// Returns whether a caller that was let in before would be let in now, as far as that can change:
-    /// keys are revoked.
+    /// keys and certificates are revoked. `certificate` is the one that the caller logged in with.
     #[must_use]
-    pub fn still_accepts(&self, caller: &Caller) -> bool {
-        match &self.api_keys {
+    pub fn still_accepts(&self, caller: &Caller, certificate: Option<&PeerCertificate>) -> bool {
+        let has_key = match &self.api_keys {
             Some(keys) if caller.principal() == Principal::ApiKey => keys.still_has(caller),
             Some(_) | None => true,
-        }
+        };
+        let is_trusted = match (&self.certificates, certificate) {
+            (Some(certificates), Some(certificate)) => certificates.still_trusts(certificate),
+            (Some(_), None) | (None, _) => true,
+        };
+        has_key && is_trusted
     }
 
     /// Returns the credential in the headers of a request. Where neither tokens nor keys are

@@ -272,7 +272,7 @@ mod tests {
         // It has what it keeps, and as much besides as is always allowed.
         budget.heed_process(20 * mib + BESIDES);
         drop(budget.share().reserve(22 * mib).unwrap());
-        // What was freed is not given back yet: 24 MiB less may be kept.
+        // Freed memory is not given back yet: 24 MiB less may be kept.
         budget.heed_process(20 * mib + BESIDES + 24 * mib);
         assert!(budget.share().reserve(10 * mib + 1).is_err());
         drop(budget.share().reserve(10 * mib).unwrap());

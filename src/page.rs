@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin::pasted;
 use crate::admin::search::{self, CatalogQuery};
-use crate::admin::{self, AdminAccess, AdminState};
+use crate::admin::{self, AdminAccess, AdminSender, AdminState};
 use crate::config::AdminPage;
 use crate::live::Snapshot;
 use crate::page::door::{Door, DoorVerdict, Visitor};
@@ -290,6 +290,7 @@ async fn show_trial(
 async fn try_tool(
     State(page): State<Arc<PageState>>,
     Extension(visitor): Extension<Visitor>,
+    Extension(sender): Extension<AdminSender>,
     body: Bytes,
 ) -> Response {
     if body.len() > admin::trial::MOST_BYTES {
@@ -299,7 +300,7 @@ async fn try_tool(
     let AdminState { live, trials, .. } = &page.operators;
     let outcome = match form.trial(&live.load()) {
         Err(words) => TrialOutcome::Wrong(words),
-        Ok(trial) => match trials.call(live, &trial).await {
+        Ok(trial) => match trials.call(live, &sender, &trial).await {
             Ok(answer) => TrialOutcome::Answered(Box::new(answer)),
             Err(refused) => TrialOutcome::Refused(refused),
         },

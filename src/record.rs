@@ -135,15 +135,17 @@ impl Record {
         self
     }
 
-    /// Takes room for the line in the record file. A request is sent only after that.
+    /// Takes room for the line in the record file; a request is sent only after that. Returns when the
+    /// wait began, for it is time of the call.
     ///
     /// # Errors
     /// Records cannot be written, and the operator wants no call without one.
-    pub async fn admit(&mut self) -> Result<(), Fault> {
-        match &mut self.audited {
-            Some(audited) => audited.admit().await.map_err(|_| Fault::NotRecorded),
-            None => Ok(()),
-        }
+    pub async fn admit(&mut self) -> Result<Option<tokio::time::Instant>, Fault> {
+        let Some(audited) = &mut self.audited else {
+            return Ok(None);
+        };
+        let begun = audited.admit().await;
+        begun.map(Some).map_err(|_| Fault::NotRecorded)
     }
 
     /// Returns the id of the request.
@@ -496,6 +498,43 @@ mod tests {
                 "weir_errors_total{blame=\"caller\"} 1".to_owned()
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_room_in_the_record_file_is_time_of_the_call() {
+        use crate::audit::{AuditKeys, AuditSigner};
+        use crate::protocol::message::Message;
+        use futures::FutureExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weir.yaml");
+        let config = crate::config::parse("audit: { file: weir.jsonl }", &file, &|_| None);
+        let settings = config.unwrap().audit.unwrap();
+        let keys = AuditKeys {
+            hash: vec![7; 32],
+            signer: AuditSigner::from_pem(&AuditSigner::new_pem().unwrap()).unwrap(),
+        };
+        let log = AuditLog::start(&settings, keys, "weir-1", &Arc::default()).unwrap();
+        let text = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a"}}"#;
+        let Ok(Message::Request(request)) = Message::parse(text) else {
+            panic!("{text}")
+        };
+        let metrics = Metrics::new();
+        let mut none = record(&metrics);
+        assert_eq!(none.admit().await, Ok(None));
+        let mut places = Vec::new();
+        while let Some(place) = log.admit().now_or_never() {
+            places.push(place.unwrap());
+        }
+        let mut record = record(&metrics).audited(Some(&log), &request, text.len());
+        let room = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(places);
+        };
+        let (begun, ()) = tokio::join!(record.admit(), room);
+        let waited = begun.unwrap().unwrap().elapsed();
+        assert!(waited >= Duration::from_millis(200), "{waited:?}");
+        drop(record);
+        log.stop().await;
     }
 
     #[test]

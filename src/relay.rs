@@ -114,7 +114,7 @@ async fn answer_own(
         None => {
             record.admit().await?;
             scope.begin();
-            Box::pin(settle(scope, request)).await?
+            Box::pin(settle(scope, request, record)).await?
         }
     };
     limited::charge(lease.as_ref(), &answer);
@@ -122,10 +122,14 @@ async fn answer_own(
 }
 
 /// Answers a request that weir sends to upstreams with params of its own.
-async fn settle(scope: &Scope<'_>, request: &Request<'_>) -> Result<ReplySource, Fault> {
+async fn settle(
+    scope: &Scope<'_>,
+    request: &Request<'_>,
+    record: &mut Record,
+) -> Result<ReplySource, Fault> {
     match request.method.as_ref() {
         method::SET_LEVEL => settings::set_level(scope, request).await,
-        method::SUBSCRIBE => settings::subscribe(scope, request).await,
+        method::SUBSCRIBE => settings::subscribe(scope, request, record).await,
         method::UNSUBSCRIBE => settings::unsubscribe(scope, request).await,
         _ => tasks::list(scope, request).await,
     }

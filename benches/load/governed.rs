@@ -26,7 +26,7 @@ const POLICIES: usize = 50;
 const ISSUER: &str = "https://issuer.example";
 /// Lists of each subject in each round.
 const LISTS: usize = 60;
-/// How long weir is left alone before its memory is read.
+/// The time for which weir is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The lists of a weir of 2,000 tools.

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use crate::sse::Events;
 
-/// How long any single answer may take.
+/// The time that any single answer may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
-/// How long an event stream may stay open behind its answer; then it is closed from this side.
+/// The time that an event stream may stay open behind its answer; then it is closed from this side.
 const LINGER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Connection {

@@ -25,15 +25,17 @@ use crate::upstream::UpstreamEras;
 const CALLS: usize = 100_000;
 const CALLERS: usize = 64;
 const ROUNDS: usize = 4;
-/// How long weir may take to come to rest, and how long it is left alone before its memory is read.
+/// The time that weir may take to come to rest, and for which it is left alone before its memory is
+/// read.
 const LIMIT: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(2);
-/// How many more descriptors and tasks there may be: connections to upstreams that wait for the next call.
+/// The most descriptors and tasks in addition: connections to upstreams that wait for the next
+/// call.
 pub(crate) const POOLED: usize = 16;
-/// How much memory may grow from the second round to the last.
+/// The most by which memory may grow from the second round to the last.
 pub(crate) const GROWTH_KIB: u64 = 4 << 10;
 
-/// How a call ends.
+/// The ways in which a call ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Ending {

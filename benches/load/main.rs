@@ -21,9 +21,10 @@
 //! round: `direct` (no proxy), `forward` (hyper handing bytes on), `route` (the least that an MCP router must
 //! do) and `weir`. The upstreams are one process, the callers are this one; every answer is checked.
 //!
-//! How to read it: callers and upstreams share the machine with the subject, so rates and latencies also
-//! measure them, and on a busy machine its other work. Compare them within one run, as ratios. CPU per piece of
-//! work (from /proc, in steps of 10 ms over the window) is the figure that holds best between runs.
+//! Reading the figures: callers and upstreams share the machine with the subject, so rates and
+//! latencies also measure them, and on a busy machine its other work. Compare them within one run,
+//! as ratios. CPU per piece of work (from /proc, in steps of 10 ms over the window) is the figure
+//! that holds best between runs.
 #![allow(
     clippy::indexing_slicing,
     clippy::disallowed_methods,

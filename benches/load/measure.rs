@@ -55,7 +55,7 @@ pub(crate) struct Pace {
     pub(crate) rounds: usize,
     pub(crate) warmup: Duration,
     pub(crate) window: Duration,
-    /// How often a window is repeated that other processes disturbed.
+    /// The most repetitions of a window that other processes disturbed.
     pub(crate) patience: usize,
 }
 

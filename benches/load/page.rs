@@ -21,7 +21,7 @@ use crate::sse::EventStream;
 
 const UPSTREAMS: usize = 1_000;
 const TOOLS: usize = 100;
-/// How often each view is read.
+/// The number of times that each view is read.
 const TIMES: usize = 20;
 const CALLERS: usize = 8;
 /// Pages that are open.
@@ -53,7 +53,7 @@ pub(crate) struct PageFigure {
     /// Times of calls in microseconds: without pages, and with them.
     pub(crate) calm: Vec<f64>,
     pub(crate) watched: Vec<f64>,
-    /// How often open pages got their views again.
+    /// The number of times that open pages got their views again.
     pub(crate) drawn: u64,
     pub(crate) errors: Vec<String>,
 }
@@ -65,7 +65,7 @@ impl PageFigure {
         times.copied().fold(self.first_search_ms, f64::max)
     }
 
-    /// How much longer calls take with pages, at this percentile.
+    /// Returns the ratio of the times of calls with pages and without, at this percentile.
     pub(crate) fn ratio(&self, percent: usize) -> f64 {
         at(&self.watched, percent) / at(&self.calm, percent)
     }

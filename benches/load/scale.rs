@@ -32,9 +32,9 @@ const RESYNCS_PER_SECOND: u64 = 100;
 const CHANGED: u64 = 10;
 /// Between two lists of the caller.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long weir is left alone before its memory is read.
+/// The time for which weir is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long a change may take to be told.
+/// The time that a change may take to be told.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The cost of many upstreams.

@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// How many upstreams there are, and how they answer.
+/// The number of upstreams, and their answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
     pub(crate) servers: usize,

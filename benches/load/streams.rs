@@ -23,9 +23,9 @@ use crate::sse::EventStream;
 const STREAMS: usize = 2_000;
 /// Opened and left before anything is measured, so that what is made once is there.
 const WARM_UP: usize = 100;
-/// How long weir is left alone before its memory is read.
+/// The time for which weir is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long all of them may take to be told, and to be gone.
+/// The time that all of them may take to be told, and to be gone.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The cost of idle streams, and what they leave behind.

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::admin::response::json_response;
+use crate::admin::work::answer_with;
 use crate::live::Live;
 use crate::metrics::{CallCounts, CallKey, Ending};
 
@@ -53,7 +52,7 @@ pub struct CallFigures {
     pub all: CallFigure,
     /// Tools and methods that were called, the most called first; at most 100.
     pub rows: Vec<CallFigure>,
-    /// How many more there are.
+    /// The number of those that are left out.
     pub more: usize,
 }
 
@@ -67,9 +66,9 @@ pub struct CallFigure {
     /// The exposed name of the tool; `null` for what is no tool. `other`: tools that are counted
     /// together.
     pub tool: Option<String>,
-    /// How many calls ended.
+    /// The number of calls that ended.
     pub calls: u64,
-    /// How many of them in a second.
+    /// The number of them in a second.
     pub per_second: f64,
     /// Those that ended with an error of the upstream.
     pub errors: u64,
@@ -198,7 +197,8 @@ pub(super) async fn calls(
     State(live): State<Arc<Live>>,
     State(window): State<Arc<CallWindow>>,
 ) -> Response {
-    json_response(StatusCode::OK, &window.figures(&live))
+    // Hundreds of counters are copied.
+    answer_with(move || window.figures(&live)).await
 }
 
 #[cfg(test)]

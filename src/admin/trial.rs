@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::admin::response::json_response;
+use crate::admin::sender::AdminSender;
+use crate::audit::AuditEvent;
 use crate::caller::Caller;
 use crate::json::{self, Object};
 use crate::live::{Live, Snapshot};
@@ -29,8 +32,9 @@ use crate::upstream::probe;
 pub const MOST_BYTES: usize = 1 << 20;
 /// Calls of operators at once.
 const AT_ONCE: usize = 4;
-/// Messages before the answer that are kept.
+/// Messages before the answer that are kept, and their bytes.
 const MESSAGES: usize = 100;
+const MESSAGE_BYTES: usize = 1 << 20;
 /// The name that the agent has in records.
 const AGENT: &str = "weir admin";
 
@@ -53,14 +57,17 @@ pub struct ToolTrial {
 pub struct TrialAnswer {
     /// The id of the request, as in records and at the upstream.
     pub request_id: String,
-    /// How long it took.
+    /// The time that it took.
     pub took_ms: f64,
     /// The JSON-RPC request, as weir got it.
     pub request: Box<RawValue>,
     /// The first notifications that came before the answer.
     pub messages: Vec<Box<RawValue>>,
-    /// How many more there were.
+    /// The number of those that are left out.
     pub more_messages: usize,
+    /// The bytes of those that are kept.
+    #[serde(skip)]
+    kept_bytes: usize,
     /// The result, which may be the error of a tool.
     pub result: Option<Box<RawValue>>,
     /// The JSON-RPC error, if there is no result.
@@ -108,13 +115,14 @@ impl ToolTrials {
         self.0.is_some()
     }
 
-    /// Calls a tool. A future that is dropped cancels the call.
+    /// Calls a tool for an operator. A future that is dropped cancels the call.
     ///
     /// # Errors
     /// The call was not made, see [`TrialRefused`]. An error of the call is an answer.
     pub async fn call(
         &self,
         live: &Arc<Live>,
+        sender: &AdminSender,
         trial: &ToolTrial,
     ) -> Result<TrialAnswer, TrialRefused> {
         let places = self.0.as_ref().ok_or(TrialRefused::Off)?;
@@ -130,6 +138,7 @@ impl ToolTrials {
             return Err(TrialRefused::NoAnswer);
         };
         let trace = Trace::new();
+        note_sender(live, sender, &trace);
         let record = Record::open(&snapshot.metrics, caller.clone(), &request.method, &trace);
         let mut record = record.audited(live.audit(), &request, envelope.len());
         record.begin_span(&request, RequestOrigin::http(None, None));
@@ -140,6 +149,7 @@ impl ToolTrials {
             request: raw(text).ok_or(TrialRefused::NoAnswer)?,
             messages: Vec::new(),
             more_messages: 0,
+            kept_bytes: 0,
             result: None,
             error: None,
         };
@@ -160,16 +170,35 @@ impl ToolTrials {
     }
 }
 
+/// Leaves a line in the record file, if there is one: the record of the call has the caller `operator`,
+/// and does not say which operator that is.
+fn note_sender(live: &Live, sender: &AdminSender, trace: &Trace) {
+    if let Some(audit) = live.audit() {
+        audit.write_event(&AuditEvent {
+            request_id: Some(trace.request_id()),
+            subject: sender.subject.as_deref(),
+            ..AuditEvent::new(AuditEvent::TRY, json!({ "method": method::TOOLS_CALL }))
+        });
+    }
+}
+
 impl TrialAnswer {
     /// Adds a message of the reply.
     fn add(&mut self, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Paused(_) => {}
             Outgoing::Message(message) => {
-                let message = std::str::from_utf8(&message).ok().and_then(raw);
-                match message {
-                    Some(message) if self.messages.len() < MESSAGES => self.messages.push(message),
-                    Some(_) | None => self.more_messages += 1,
+                let bytes = self.kept_bytes + message.len();
+                let is_full = self.messages.len() == MESSAGES || bytes > MESSAGE_BYTES;
+                let text = std::str::from_utf8(&message)
+                    .ok()
+                    .filter(|_| !is_full && self.more_messages == 0);
+                match text.and_then(raw) {
+                    Some(message) => {
+                        self.messages.push(message);
+                        self.kept_bytes = bytes;
+                    }
+                    None => self.more_messages += 1,
                 }
             }
             Outgoing::Response(payload) => {
@@ -223,6 +252,7 @@ fn envelope(name: &str, arguments: &str, version: Version) -> Bytes {
 pub(super) async fn try_tool(
     State(live): State<Arc<Live>>,
     State(trials): State<ToolTrials>,
+    Extension(sender): Extension<AdminSender>,
     body: Bytes,
 ) -> Response {
     let trial: ToolTrial = match serde_json::from_slice(&body) {
@@ -232,11 +262,40 @@ pub(super) async fn try_tool(
             return json_response(StatusCode::BAD_REQUEST, &json!({ "error": error }));
         }
     };
-    match trials.call(&live, &trial).await {
+    match trials.call(&live, &sender, &trial).await {
         Ok(answer) => json_response(StatusCode::OK, &answer),
         Err(refused) => {
             let error = json!({ "error": refused.to_string() });
             json_response(refused.status(), &error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_before_an_answer_are_kept_within_bounds_and_the_rest_is_counted() {
+        let empty = || TrialAnswer {
+            request_id: String::new(),
+            took_ms: 0.0,
+            request: raw("{}").unwrap(),
+            messages: Vec::new(),
+            more_messages: 0,
+            kept_bytes: 0,
+            result: None,
+            error: None,
+        };
+        let message = |bytes: usize| Outgoing::Message(format!("\"{}\"", "x".repeat(bytes)).into());
+        let mut many = empty();
+        (0..MESSAGES + 7).for_each(|_| many.add(message(1)));
+        assert_eq!((many.messages.len(), many.more_messages), (MESSAGES, 7));
+        let mut large = empty();
+        for _ in 0..5 {
+            large.add(message(MESSAGE_BYTES / 2 - 2));
+        }
+        large.add(message(MESSAGE_BYTES));
+        assert_eq!((large.messages.len(), large.more_messages), (2, 4));
     }
 }

@@ -39,6 +39,8 @@ impl<'a> AuditEvent<'a> {
     pub const RELOAD: &'static str = "weir/reload";
     /// Changed definitions were accepted.
     pub const ACCEPT: &'static str = "weir/accept";
+    /// An operator called a tool. The call leaves a line of its own with the same id.
+    pub const TRY: &'static str = "weir/try";
     /// A credential was refused.
     pub const REFUSED_CREDENTIAL: &'static str = "weir/refused_credential";
 

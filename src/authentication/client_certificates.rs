@@ -51,6 +51,11 @@ impl CertificateAuthenticator {
         }
         Ok(caller.clone())
     }
+
+    /// Returns whether a certificate that was good before still is.
+    pub(super) fn still_trusts(&self, certificate: &PeerCertificate) -> bool {
+        self.authenticate(certificate).is_ok()
+    }
 }
 
 /// Lets the caller of a token pass if the token is bound to no certificate, or to that of its

@@ -40,7 +40,7 @@ pub struct AskRounds {
     accepted: Vec<AcceptedUrl>,
     /// The ids of URL questions that the upstream asks no more.
     completed: Vec<String>,
-    /// How long the call may go on to be sent again because of a person at a URL.
+    /// The time for which the call may go on to be sent again because of a person at a URL.
     patience: Duration,
     round: Option<Round>,
 }
@@ -49,7 +49,7 @@ pub struct AskRounds {
 struct AcceptedUrl {
     url: String,
     id: String,
-    /// How often the upstream has asked for it again.
+    /// The number of times that the upstream has asked for it again.
     again: u32,
 }
 

@@ -32,7 +32,7 @@ pub fn unbind(params: &mut Object<'_>, upstream: &UpstreamId, caller: &Caller) -
     if caller.owner().is_none() {
         return true;
     }
-    // What is no text, the upstream refuses.
+    // The upstream refuses a state that is no text.
     let Some(bound) = params.string(KEY).map(std::borrow::Cow::into_owned) else {
         return true;
     };

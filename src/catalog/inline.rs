@@ -48,7 +48,7 @@ pub(crate) struct SchemaInliner {
     left: usize,
     /// Warnings for operators, one for each schema.
     warnings: Vec<String>,
-    /// How many more there are.
+    /// The number of warnings that are left out.
     untold: usize,
 }
 

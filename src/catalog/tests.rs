@@ -27,7 +27,7 @@ use crate::protocol::era::Era;
 pub(super) struct Up {
     /// The weir in front of it.
     instance: Option<Instance>,
-    /// What it is stamped with.
+    /// The stamp on its definitions.
     stale: Option<StaleSince>,
     pub(super) id: UpstreamId,
     namespace: Namespace,

@@ -71,6 +71,24 @@ pub enum Auth {
     AgentcoreIdentity(Box<AgentcoreIdentity>),
 }
 
+impl Auth {
+    /// Returns the AWS credentials that sign requests, to the upstream or to AgentCore Identity.
+    #[must_use]
+    pub fn aws_credentials(&self) -> Option<&AwsCredentials> {
+        match self {
+            Self::Sigv4(sigv4) => Some(&sigv4.credentials),
+            Self::AgentcoreIdentity(identity) => Some(&identity.credentials),
+            Self::None
+            | Self::Bearer(_)
+            | Self::Header { .. }
+            | Self::Basic { .. }
+            | Self::ClientCredentials(_)
+            | Self::AuthorizationCode(_)
+            | Self::TokenExchange(_) => None,
+        }
+    }
+}
+
 /// `auth: { type: sigv4 }`
 #[derive(Clone, Debug)]
 pub struct Sigv4 {

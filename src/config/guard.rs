@@ -25,7 +25,7 @@ pub struct GuardSettings {
     pub rules: GuardRules,
     /// The classes that the config adds.
     pub detectors: Box<[CustomDetector]>,
-    /// How pseudonyms are made.
+    /// The form and the keys of pseudonyms.
     pub pseudonyms: PseudonymSettings,
     /// Equal for two settings that mean the same. Those of upstreams and tools are not in it.
     pub fingerprint: Fingerprint,
@@ -47,7 +47,7 @@ pub struct UpstreamGuard {
     pub tools: IndexMap<Box<str>, GuardRules>,
 }
 
-/// What happens to values, by class.
+/// The treatment of values, by class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactRules {
     /// On the way to upstreams.
@@ -76,7 +76,7 @@ pub struct FieldRule {
     pub class: Box<str>,
 }
 
-/// What happens to a value of a class.
+/// The treatment of a value of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RedactAction {
     /// A pseudonym takes its place.
@@ -102,14 +102,14 @@ pub struct CustomDetector {
     pub pattern: Box<str>,
 }
 
-/// How pseudonyms are made.
+/// The form and the keys of pseudonyms.
 #[derive(Clone, Debug)]
 pub struct PseudonymSettings {
     /// The keys, of which the first one makes pseudonyms; empty if one is to be generated.
     pub keys: Vec<Secret>,
     /// The form of pseudonyms.
     pub form: PseudonymForm,
-    /// How long the value behind a stored one is kept.
+    /// The time for which the value behind a stored one is kept.
     pub keep: Duration,
     /// The tag of callers that names their tenant; `None` if all are one.
     pub tenant: Option<Box<str>>,

@@ -19,7 +19,7 @@ pub struct FrontGateway {
     pub target: String,
     /// The region; `None` is that of the credentials.
     pub region: Option<String>,
-    /// How long a catalog must stay as it is before the gateway is told.
+    /// The time for which a catalog must stay as it is before the gateway is told.
     pub debounce: Duration,
     /// The AWS credentials of the requests.
     pub credentials: AwsCredentials,

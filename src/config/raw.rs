@@ -150,7 +150,7 @@ pub(super) struct Listen {
     pub(super) keep_alive: Option<Duration>,
     /// How long weir waits for running calls when it is told to stop. Default: 10s.
     pub(super) drain: Option<Duration>,
-    /// Whose ids the sessions of legacy callers have. Default: `own`.
+    /// The ids that sessions of legacy callers have. Default: `own`.
     pub(super) sessions: Option<SessionIds>,
     /// The form of the schemas in lists of tools. Default: `original`.
     pub(super) schemas: Option<SchemaForm>,

@@ -1,6 +1,6 @@
 //! Amazon Bedrock AgentCore Gateway (AgentCore developer guide, "Use an AgentCore gateway").
 
-use crate::config::{Auth, AwsCredentials, AwsSource, Endpoint, Upstream};
+use crate::config::{AwsCredentials, AwsSource, Endpoint, Upstream};
 use crate::credentials::aws::control_plane::ControlPlane;
 use crate::credentials::{CredentialsContext, SetupError};
 use crate::upstream::quirks::{Platform, Quirks};
@@ -39,16 +39,7 @@ pub(super) fn build_control(
         source: AwsSource::Chain { profile: None },
         assume_role: None,
     };
-    let credentials = match &config.auth {
-        Auth::Sigv4(sigv4) => &sigv4.credentials,
-        Auth::AgentcoreIdentity(identity) => &identity.credentials,
-        Auth::None
-        | Auth::Bearer(_)
-        | Auth::Header { .. }
-        | Auth::Basic { .. }
-        | Auth::ClientCredentials(_)
-        | Auth::AuthorizationCode(_)
-        | Auth::TokenExchange(_) => &from_environment,
-    };
+    let credentials = config.auth.aws_credentials();
+    let credentials = credentials.unwrap_or(&from_environment);
     ControlPlane::new(id, gateway.region.as_deref(), credentials, around).map(Some)
 }

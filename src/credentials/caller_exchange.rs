@@ -18,8 +18,9 @@ use crate::credentials::status::StatusCell;
 use crate::credentials::token::{GrantError, Token};
 use crate::secret::Secret;
 
-/// How often another workload token is a reason to try again what failed. AgentCore Runtime sends
-/// another one with every request, and not every call may cost a request to AgentCore Identity.
+/// The least time after which another workload token is a reason to try again what failed.
+/// AgentCore Runtime sends another one with every request, and not every call may cost a request to
+/// AgentCore Identity.
 const WORKLOAD_TOKEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Exchanges the tokens of callers for those of one upstream.
@@ -207,11 +208,15 @@ impl CallerSubject {
             (_, None, Some(_)) => true,
             (_, _, None) => false,
         };
-        if !is_better || newest.token == *token {
+        if !is_better {
+            return;
+        }
+        // The same workload token may come with another credential, which is valid for longer.
+        newest.expires = expires;
+        if newest.token == *token {
             return;
         }
         newest.token = token.clone();
-        newest.expires = expires;
         let is_due = newest.counted.elapsed() >= WORKLOAD_TOKEN_PAUSE;
         if self.kind == SubjectToken::Credential || is_due {
             newest.version += 1;
@@ -338,6 +343,17 @@ mod tests {
         // The caller comes without one: what it brought before stays.
         subject.present(&identity("credential", None));
         assert_eq!(seen(&subject), ("2".to_owned(), 0));
+        // The same one with another credential.
+        let end = Some(SystemTime::now() + Duration::from_secs(60));
+        let renewed = Identity {
+            expires: end,
+            ..of("2")
+        };
+        subject.present(&renewed);
+        assert_eq!(
+            (seen(&subject), subject.expires()),
+            (("2".to_owned(), 0), end)
+        );
         tokio::time::advance(WORKLOAD_TOKEN_PAUSE).await;
         subject.present(&of("3"));
         subject.present(&of("4"));

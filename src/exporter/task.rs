@@ -57,7 +57,7 @@ impl ExportTask {
                 () = tokio::time::sleep(INTERVAL) => true,
                 () = self.stop.cancelled() => true,
             };
-            // Whatever ends from now on is sent too, if it ends before the buffer is empty.
+            // All that ends from now on is sent too, if it ends before the buffer is empty.
             let is_last = self.stop.is_cancelled();
             let next = || match is_due {
                 true => buffer.take(),

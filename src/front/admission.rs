@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::audit::{AuditEvent, AuditLog};
 use crate::authentication::{Authenticator, Refusal, RefusalKind};
-use crate::caller::CallerConnection;
+use crate::caller::{CallerConnection, Principal};
 use crate::config::ResourceMetadata;
 use crate::front::standing::{Admission, Standing};
 use crate::front::state::Front;
@@ -94,10 +94,15 @@ impl Front {
             None => authenticator.authenticate(request, connection).await,
         };
         match verdict {
-            Ok(caller) => Ok(Admission {
-                caller: caller.with_marks(&self.marks),
-                authenticator: Some(authenticator),
-            }),
+            Ok(caller) => {
+                let certificate = connection.certificate.as_ref();
+                let certificate = certificate.filter(|_| caller.principal() == Principal::Workload);
+                Ok(Admission {
+                    certificate: certificate.cloned(),
+                    caller: caller.with_marks(&self.marks),
+                    authenticator: Some(authenticator),
+                })
+            }
             Err(refusal) => {
                 log(&refusal, connection);
                 self.metrics.count_refusal(refusal.kind.as_str());
@@ -115,6 +120,7 @@ impl Front {
         Standing {
             caller: admission.caller.clone(),
             authenticator: admission.authenticator.clone(),
+            certificate: admission.certificate.clone(),
             current: Arc::clone(&self.authentication),
         }
     }

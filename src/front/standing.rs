@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::authentication::{Authenticator, CurrentAuthenticator};
-use crate::caller::Caller;
+use crate::caller::{Caller, PeerCertificate};
 
 /// The sender of a request that is let in.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Admission {
     pub(super) caller: Caller,
     /// The authenticator that let it in; `None` where nobody has to prove anything.
     pub(super) authenticator: Option<Arc<Authenticator>>,
+    /// The client certificate, if the caller logged in with one.
+    pub(super) certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl Admission {
@@ -21,6 +23,7 @@ impl Admission {
         Self {
             caller: Caller::anonymous(),
             authenticator: None,
+            certificate: None,
         }
     }
 }
@@ -32,6 +35,8 @@ pub(super) struct Standing {
     pub(super) caller: Caller,
     /// The one that let the caller in; `None` where nobody had to.
     pub(super) authenticator: Option<Arc<Authenticator>>,
+    /// The client certificate, if the caller logged in with one.
+    pub(super) certificate: Option<Arc<PeerCertificate>>,
     pub(super) current: Arc<CurrentAuthenticator>,
 }
 
@@ -43,7 +48,10 @@ impl Standing {
         }
         match (&*self.current.load(), &self.authenticator) {
             (None, None) => true,
-            (Some(now), Some(then)) => Arc::ptr_eq(now, then) && now.still_accepts(&self.caller),
+            (Some(now), Some(then)) => {
+                let certificate = self.certificate.as_deref();
+                Arc::ptr_eq(now, then) && now.still_accepts(&self.caller, certificate)
+            }
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
@@ -73,6 +81,7 @@ mod tests {
                 ..identity
             }),
             authenticator: None,
+            certificate: None,
             current: Arc::default(),
         }
     }

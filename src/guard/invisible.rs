@@ -330,7 +330,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stays has nothing of it, and without any nothing changes.
+        /// The rest has nothing of it, and a text without any does not change.
         #[test]
         fn nothing_is_left(text in "[a\u{200b}\u{200d}\u{202e}\u{e0061}\u{1f3f4}\u{fe0f}é\u{1b}\"\\\\]{0,20}") {
             for json in both(&text) {

@@ -72,12 +72,13 @@ impl HookFailure {
             Self::CircuitOpen(_) | Self::TooLarge { .. } | Self::Deadline | Self::Busy => {
                 CallOutcome::Unknown
             }
-            Self::Unreachable(_)
-            | Self::Broken
-            | Self::Status(_)
-            | Self::Function(_)
-            | Self::TooLong(_)
-            | Self::Answer(_) => CallOutcome::Broke(self.word()),
+            // It has answered, and may do so badly at this message alone.
+            Self::Status(400..=500) | Self::Function(_) | Self::TooLong(_) | Self::Answer(_) => {
+                CallOutcome::Unknown
+            }
+            Self::Unreachable(_) | Self::Broken | Self::Status(_) => {
+                CallOutcome::Broke(self.word())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of other programs' files.
+//! Files of other programs, and the config that is made of them.
 
 use std::path::Path;
 

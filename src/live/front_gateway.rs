@@ -31,9 +31,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 pub struct FrontGatewayStatus {
     /// Whether the gateway has the catalog of now.
     pub state: FrontGatewayState,
-    /// How often it was synchronized.
+    /// The number of times that it was synchronized.
     pub done: u64,
-    /// How many attempts failed.
+    /// The number of attempts that failed.
     pub failed: u64,
     /// When it was synchronized last, and the generation that weir had.
     pub last: Option<(Instant, u64)>,

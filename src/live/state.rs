@@ -110,7 +110,7 @@ impl State {
         let entry = self.entry_before(link, round)?;
         entry.round = round;
         let Some(listing) = listing else {
-            // Whatever time does to one that goes on failing is the clock's affair.
+            // The effect of time on one that goes on failing is the clock's affair.
             let failed_before = std::mem::replace(&mut entry.failing, true);
             return (!failed_before).then_some(at.0);
         };

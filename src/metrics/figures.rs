@@ -15,9 +15,9 @@ pub type CallKey = [Box<str>; 3];
 pub struct CallCounts {
     /// In the order of [`Ending::ALL`].
     endings: [u64; Ending::ALL.len()],
-    /// How many took up to each of [`BOUNDS`], and longer.
+    /// The number that took up to each of [`BOUNDS`], and longer.
     buckets: [u64; BOUNDS.len() + 1],
-    /// How many had up to each of [`ADDED_BOUNDS`] added by weir, and more.
+    /// The number that had up to each of [`ADDED_BOUNDS`] added by weir, and more.
     added: [u64; ADDED_BOUNDS.len() + 1],
 }
 

@@ -120,7 +120,7 @@ pub struct UpstreamMetrics {
     pub(super) tools: RwLock<HashMap<Box<str>, Arc<Series>>>,
     /// Tools that got no series of their own.
     pub(super) others: Arc<Series>,
-    /// Whatever is no tool. A handful.
+    /// Methods that call no tool. A handful.
     pub(super) methods: RwLock<Vec<(&'static str, Arc<Series>)>>,
     /// The findings of checks of data, by part, kind and consequence. A handful.
     pub(super) findings: RwLock<Vec<(FindingLabels, Arc<Counter>)>>,

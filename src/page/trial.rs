@@ -1,11 +1,13 @@
 //! Try a tool: a form made of its schema, and what came of the call, as text.
 
 use maud::{Markup, html};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use crate::admin::trial::{ToolTrial, TrialAnswer, TrialRefused};
 use crate::catalog::Kind;
+use crate::json::{self, Object, ObjectError};
 use crate::live::Snapshot;
 use crate::page::door::Visitor;
 use crate::page::layout::{PageView, explain_link, word};
@@ -79,26 +81,29 @@ impl TrialForm {
         field.map(|(_, value)| value.as_str())
     }
 
-    /// Returns the call that the form asks for. A field that is empty is left out.
+    /// Returns the call that the form asks for. Numbers keep their digits. A field that is empty is left
+    /// out.
     ///
     /// # Errors
     /// The JSON text is no object, or a field has no value of its type: a sentence.
     pub(super) fn trial(&self, snapshot: &Snapshot) -> Result<ToolTrial, String> {
         let fields = fields_of(&schema_of(snapshot, &self.name));
-        let mut arguments = match self.json.trim() {
-            "" => Map::new(),
-            text => match serde_json::from_str(text) {
-                Ok(Value::Object(arguments)) => arguments,
-                Ok(_) => return Err("the arguments are no JSON object".to_owned()),
-                Err(error) => return Err(format!("the arguments are no JSON: {error}")),
-            },
+        let text = match self.json.trim() {
+            "" => "{}",
+            text => text,
         };
+        let mut arguments = Object::parse(text).map_err(|error| match error {
+            ObjectError::Syntax(error) => format!("the arguments are no JSON: {error}"),
+            error @ (ObjectError::NotObject | ObjectError::Duplicate(_)) => {
+                format!("the arguments are no JSON object: {error}")
+            }
+        })?;
         for (name, text) in self.fields.iter().filter(|(_, text)| !text.is_empty()) {
             let field = fields.iter().find(|field| field.name == *name);
             let kind = field.map_or(&FieldType::Text, |field| &field.kind);
-            arguments.insert(name.clone(), kind.read(name, text)?);
+            arguments.set(name, kind.read(name, text)?);
         }
-        let arguments = serde_json::value::to_raw_value(&arguments);
+        let arguments = RawValue::from_string(arguments.to_text());
         Ok(ToolTrial {
             name: self.name.clone(),
             arguments: Some(arguments.map_err(|error| error.to_string())?),
@@ -107,45 +112,46 @@ impl TrialForm {
 }
 
 impl FieldType {
-    fn read(&self, name: &str, text: &str) -> Result<Value, String> {
+    /// Reads what somebody typed into a field. Returns JSON text.
+    fn read(&self, name: &str, text: &str) -> Result<String, String> {
         let wrong = |what: &str| Err(format!("`{name}` is no {what}"));
         match self {
-            Self::Text => Ok(Value::from(text)),
+            Self::Text => Ok(json::quote(text)),
             Self::Number | Self::Integer => {
-                let number: Option<serde_json::Number> = serde_json::from_str(text.trim()).ok();
-                let is_whole = |number: &serde_json::Number| !number.is_f64();
-                match (number, self) {
-                    (Some(number), Self::Integer) if !is_whole(&number) => wrong("whole number"),
-                    (Some(number), _) => Ok(Value::Number(number)),
-                    (None, _) => wrong("number"),
+                let text = text.trim();
+                let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+                    && serde_json::from_str::<&RawValue>(text).is_ok();
+                let is_whole = !text.contains(['.', 'e', 'E']);
+                match (is_number, self) {
+                    (true, Self::Integer) if !is_whole => wrong("whole number"),
+                    (true, _) => Ok(text.to_owned()),
+                    (false, _) => wrong("number"),
                 }
             }
             Self::Boolean => match text {
-                "true" => Ok(Value::Bool(true)),
-                "false" => Ok(Value::Bool(false)),
+                "true" | "false" => Ok(text.to_owned()),
                 _ => wrong("boolean"),
             },
-            Self::Choice(values) => {
-                let is_chosen = |value: &&Value| {
-                    serde_json::to_string(value).is_ok_and(|written| written == text)
-                };
-                let chosen = values.iter().find(is_chosen);
-                chosen.map_or_else(|| wrong("value of the list"), |value| Ok(value.clone()))
-            }
+            Self::Choice(values) => match values.iter().any(|value| value.to_string() == text) {
+                true => Ok(text.to_owned()),
+                false => wrong("value of the list"),
+            },
         }
     }
 }
 
-/// Returns the schema of a tool's arguments, as callers see it; `null` if there is no such tool.
-fn schema_of(snapshot: &Snapshot, name: &str) -> Value {
+/// Returns the schema of a tool's arguments as callers see it, as JSON text; `null` if there is no such
+/// tool.
+fn schema_of(snapshot: &Snapshot, name: &str) -> String {
     let definition = snapshot.catalog.definition(Kind::Tools, name);
-    let definition = definition.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    let schema = definition.and_then(|mut tool| tool.get_mut("inputSchema").map(Value::take));
-    schema.unwrap_or_default()
+    let definition = definition.unwrap_or_default();
+    let tool = Object::parse(&definition).unwrap_or_default();
+    tool.get("inputSchema").unwrap_or("null").to_owned()
 }
 
 /// Returns the properties that have a field: those of a simple type.
-fn fields_of(schema: &Value) -> Vec<Field> {
+fn fields_of(schema: &str) -> Vec<Field> {
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return Vec::new();
     };
@@ -255,7 +261,7 @@ fn whole_form(snapshot: &Snapshot, form: &TrialForm) -> Markup {
         }
         details {
             summary { "Schema of the arguments" }
-            pre { (cut(&pretty(&schema.to_string()), WHOLE)) }
+            pre { (cut(&pretty(&schema), WHOLE)) }
         }
     }
 }
@@ -398,22 +404,31 @@ mod tests {
                 "either": { "type": ["string", "null"] },
             },
         });
-        let fields = fields_of(&schema);
+        let fields = fields_of(&schema.to_string());
         let names: Vec<_> = fields.iter().map(|field| &*field.name).collect();
         assert_eq!(names.len(), 5, "{names:?}");
         assert!(!names.contains(&"deep") && !names.contains(&"either"));
         let find = |name: &str| fields.iter().find(|field| field.name == name).unwrap();
         assert!(find("to").is_required && !find("fast").is_required);
         let read = |name: &str, text: &str| find(name).kind.read(name, text);
-        assert_eq!(read("to", "x\"y"), Ok(json!("x\"y")));
-        assert_eq!(read("times", " 7 "), Ok(json!(7)));
-        assert_eq!(read("part", "0.5"), Ok(json!(0.5)));
-        assert_eq!(read("fast", "false"), Ok(json!(false)));
-        assert_eq!(read("kind", "2"), Ok(json!(2)));
-        assert_eq!(read("kind", "\"a\""), Ok(json!("a")));
+        let long = "123456789012345678901234567890";
+        for (name, text, expected) in [
+            ("to", "x\"y", r#""x\"y""#),
+            ("times", " 7 ", "7"),
+            ("times", long, long),
+            ("part", "0.5", "0.5"),
+            ("part", "1e400", "1e400"),
+            ("fast", "false", "false"),
+            ("kind", "2", "2"),
+            ("kind", "\"a\"", "\"a\""),
+        ] {
+            assert_eq!(read(name, text).as_deref(), Ok(expected));
+        }
         for (name, text) in [
             ("times", "1.5"),
             ("times", "x"),
+            ("times", "1 2"),
+            ("part", "true"),
             ("fast", "1"),
             ("kind", "a"),
         ] {
@@ -424,7 +439,7 @@ mod tests {
             json!({ "anyOf": [] }),
             json!({ "properties": [] }),
         ] {
-            assert!(fields_of(&schema).is_empty());
+            assert!(fields_of(&schema.to_string()).is_empty());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whom a request belongs to, across hops: `x-request-id`, and the W3C trace context (`traceparent`,
+//! The names of a request, across hops: `x-request-id`, and the W3C trace context (`traceparent`,
 //! `tracestate`, <https://www.w3.org/TR/trace-context/>; `baggage`, <https://www.w3.org/TR/baggage/>).
 //!
 //! All of it comes in as HTTP headers or in `params._meta`, where the context has un-prefixed keys

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::audit::{AuditLine, AuditLog, AuditPlace, GuardFinding, NotRecorded};
 use crate::caller::{Caller, Principal};
 use crate::config::AuditedData;
@@ -97,15 +99,16 @@ impl AuditedRequest {
         }
     }
 
-    /// Takes room for the line, if it has none.
+    /// Takes room for the line, if it has none. Returns when the wait for it began.
     ///
     /// # Errors
     /// Records cannot be written.
-    pub(super) async fn admit(&mut self) -> Result<(), NotRecorded> {
+    pub(super) async fn admit(&mut self) -> Result<Instant, NotRecorded> {
+        let begun = Instant::now();
         if self.place.is_none() {
             self.place = Some(self.log.admit().await?);
         }
-        Ok(())
+        Ok(begun)
     }
 
     /// Returns whether nothing may be sent, because records cannot be written.

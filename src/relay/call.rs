@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Kind, Repetition, Route};
+use crate::catalog::{Kind, Repetition, ResourceRoute, Route};
 use crate::config::Retry;
 use crate::json::{self, Object, ObjectError};
 use crate::name::UpstreamIndex;
@@ -86,7 +86,7 @@ pub(super) fn tool<'p>(
 
 /// Notes in the record that a name is unknown to the caller because policy hides it. A name that has
 /// data in it that may not pass to an upstream is not recorded.
-fn note_denial(scope: &Scope<'_>, kind: Kind, name: &str, record: &mut Record) {
+pub(super) fn note_denial(scope: &Scope<'_>, kind: Kind, name: &str, record: &mut Record) {
     if !scope.view().may_tell_all(&json::quote(name)) {
         record.forget_name();
     }
@@ -139,13 +139,14 @@ pub(super) fn prompt<'p>(
 ///
 /// # Errors
 /// There is no URI, or no upstream has it.
-pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<Target<'p>, Fault> {
+pub(super) fn resource<'p>(
+    scope: &Scope<'_>,
+    request: &Request<'p>,
+    record: &mut Record,
+) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let uri = bounds::string(&params, "uri", EXPOSED_URI_BYTES)?;
-    let route = scope.resource(&uri);
-    let route = route.ok_or_else(|| Fault::UnknownResource {
-        uri: uri.clone().into_owned(),
-    })?;
+    let route = find_resource(scope, &uri, record)?;
     let named = scope
         .has_policy()
         .then(|| NamedRoute::resource(&route, &uri));
@@ -163,6 +164,23 @@ pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<T
     })
 }
 
+/// Finds the upstream that has a resource.
+///
+/// # Errors
+/// No upstream that the caller sees has it.
+pub(super) fn find_resource(
+    scope: &Scope<'_>,
+    uri: &str,
+    record: &mut Record,
+) -> Result<ResourceRoute, Fault> {
+    scope.resource(uri).ok_or_else(|| {
+        note_denial(scope, Kind::Resources, uri, record);
+        Fault::UnknownResource {
+            uri: uri.to_owned(),
+        }
+    })
+}
+
 /// Finds the upstream of the prompt or the resource template that a `completion/complete` refers
 /// to.
 ///
@@ -171,13 +189,14 @@ pub(super) fn resource<'p>(scope: &Scope<'_>, request: &Request<'p>) -> Result<T
 pub(super) fn completion<'p>(
     scope: &Scope<'_>,
     request: &Request<'p>,
+    record: &mut Record,
 ) -> Result<Target<'p>, Fault> {
     let mut params = request.params.clone();
     let reference = params.borrowed("ref").ok_or_else(|| missing("ref"))?;
     let mut reference = Object::parse(reference).map_err(params_fault)?;
     let (upstream, named) = match reference.string("type").as_deref() {
-        Some("ref/prompt") => (complete_prompt(scope, &mut reference)?, None),
-        Some("ref/resource") => complete_resource(scope, &mut reference)?,
+        Some("ref/prompt") => (complete_prompt(scope, &mut reference, record)?, None),
+        Some("ref/resource") => complete_resource(scope, &mut reference, record)?,
         _ => {
             return Err(Fault::Params(
                 "`ref.type` must be `ref/prompt` or `ref/resource`".into(),
@@ -197,13 +216,20 @@ pub(super) fn completion<'p>(
 }
 
 /// Finds the prompt of a reference: one that the caller sees, whose completion tells no more.
-fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<UpstreamIndex, Fault> {
+fn complete_prompt(
+    scope: &Scope<'_>,
+    reference: &mut Object<'_>,
+    record: &mut Record,
+) -> Result<UpstreamIndex, Fault> {
     let name = reference
         .string("name")
         .ok_or_else(|| missing("ref.name"))?;
     bounds::check("ref.name", &name, NAME_BYTES)?;
     let route = scope.view().prompt(&name, scope.era());
-    let route = route.ok_or_else(|| Fault::UnknownPrompt(beginning(&name)))?;
+    let route = route.ok_or_else(|| {
+        note_denial(scope, Kind::Prompts, &name, record);
+        Fault::UnknownPrompt(beginning(&name))
+    })?;
     reference.set("name", route.original_json().to_owned());
     Ok(route.upstream_index)
 }
@@ -212,6 +238,7 @@ fn complete_prompt(scope: &Scope<'_>, reference: &mut Object<'_>) -> Result<Upst
 fn complete_resource(
     scope: &Scope<'_>,
     reference: &mut Object<'_>,
+    record: &mut Record,
 ) -> Result<(UpstreamIndex, Option<NamedRoute>), Fault> {
     let uri = reference.string("uri").ok_or_else(|| missing("ref.uri"))?;
     bounds::check("ref.uri", &uri, EXPOSED_URI_BYTES)?;
@@ -219,9 +246,8 @@ fn complete_resource(
         reference.set("uri", template.original_json().to_owned());
         return Ok((template.upstream_index, None));
     }
-    let route = scope.resource(&uri);
-    let route = route.ok_or_else(|| Fault::UnknownResource {
-        uri: uri.clone().into_owned(),
+    let route = find_resource(scope, &uri, record).inspect_err(|_| {
+        note_denial(scope, Kind::Templates, &uri, record);
     })?;
     let named = scope
         .has_policy()

@@ -31,8 +31,8 @@ pub(super) fn find_target<'p>(
     let mut target = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request, record)?,
         method::PROMPTS_GET => call::prompt(scope, request, record)?,
-        method::RESOURCES_READ => call::resource(scope, request)?,
-        method::COMPLETE => call::completion(scope, request)?,
+        method::RESOURCES_READ => call::resource(scope, request, record)?,
+        method::COMPLETE => call::completion(scope, request, record)?,
         method::TASKS_GET => tasks::target(scope, request, method::TASKS_GET)?,
         method::TASKS_UPDATE => tasks::target(scope, request, method::TASKS_UPDATE)?,
         method::TASKS_CANCEL => tasks::target(scope, request, method::TASKS_CANCEL)?,
@@ -70,11 +70,11 @@ pub(super) async fn forward(
         None => {
             // Without rules it is not moved for nothing. What few calls need is in a box, so that the future
             // of every call stays small: it is copied when it begins.
-            let guarded = match guarded.guard {
+            let mut guarded = match guarded.guard {
                 Some(_) => Box::pin(guard::redact(request, guarded, record)).await?,
                 None => guarded,
             };
-            record.admit().await?;
+            guarded.begun = record.admit().await?;
             let sent = send::send(scope, request, guarded, record).await?;
             Ok(ReplySource::Upstream(Box::new(sent), lease))
         }

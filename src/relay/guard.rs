@@ -27,7 +27,8 @@ pub(super) struct Guarded<'p> {
     pub(super) guard: Option<RequestGuard>,
     /// The arguments before pseudonyms in them became values, if some did: for the record file.
     pub(super) unrestored: Option<String>,
-    /// When the time of the call began, if that was before it is sent: when hooks were asked.
+    /// When the time of the call began, if that was before it is sent: when hooks were asked, or when
+    /// it began to wait for room in the record file.
     pub(super) begun: Option<Instant>,
 }
 

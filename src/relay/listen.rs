@@ -133,7 +133,7 @@ fn permitted(
         let Some(route) = scope.resource(&exposed) else {
             continue;
         };
-        if let Ok(permit) = scope.permit_resource(&route, &exposed) {
+        if let Ok(permit) = scope.permit_resource(&route, &exposed, None) {
             permitted.push(PermittedTopic {
                 exposed,
                 permit,

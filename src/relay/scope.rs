@@ -247,12 +247,13 @@ impl<'a> Scope<'a> {
         &self,
         route: &ResourceRoute,
         exposed: &str,
+        record: Option<&mut Record>,
     ) -> Result<Permit, Fault> {
         if !self.has_policy() {
             return self.permit(route.upstream_index);
         }
         let named = NamedRoute::resource(route, exposed);
-        self.permit_named(route.upstream_index, &named, None, None)
+        self.permit_named(route.upstream_index, &named, None, record)
     }
 
     /// Returns the link to the upstream that a permit is for.

@@ -13,8 +13,9 @@ use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Request};
 use crate::protocol::method;
+use crate::record::Record;
 use crate::relay::back::ReplySource;
-use crate::relay::{Payload, Scope, guard, send};
+use crate::relay::{Payload, Scope, call, guard, send};
 use crate::session::{CallerSession, ResourceSubscription};
 use crate::upstream::subscriptions::Topic;
 use crate::upstream::{Link, LinkError, Peer};
@@ -58,14 +59,12 @@ pub(super) async fn set_level(
 pub(super) async fn subscribe(
     scope: &Scope<'_>,
     request: &Request<'_>,
+    record: &mut Record,
 ) -> Result<ReplySource, Fault> {
     let session = legacy_session(scope, method::SUBSCRIBE)?;
     let uri = bounds::string(&request.params, "uri", EXPOSED_URI_BYTES)?;
-    let route = scope.resource(&uri);
-    let route = route.ok_or_else(|| Fault::UnknownResource {
-        uri: uri.clone().into_owned(),
-    })?;
-    let permit = scope.permit_resource(&route, &uri)?;
+    let route = call::find_resource(scope, &uri, record)?;
+    let permit = scope.permit_resource(&route, &uri, Some(record))?;
     guard::check_uri(scope, route.upstream_index, &route.uri).await?;
     let link = scope.link(&permit)?;
     let deadline = link.list_deadline();

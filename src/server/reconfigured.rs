@@ -1,4 +1,4 @@
-//! What another config does to the upstreams.
+//! The effect of another config on the upstreams.
 
 /// The outcome of another config for the upstreams: their names, in the order of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -46,7 +46,8 @@ pub struct EmfEncoder {
 pub struct EmfLines {
     /// Lines of JSON, without their ends.
     pub lines: Vec<String>,
-    /// How many lines were left out because there were too many, or because they were too long.
+    /// The number of lines that were left out because there were too many, or because they were too
+    /// long.
     pub left_out: usize,
 }
 

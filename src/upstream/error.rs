@@ -267,6 +267,12 @@ impl LinkError {
         gateway || matches!(self, Self::Broken(_) | Self::FirstByte(_))
     }
 
+    /// Returns whether the upstream itself says that it failed at the request (500).
+    #[must_use]
+    pub fn is_server_failure(&self) -> bool {
+        matches!(self, Self::Status(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+
     /// Returns whether the upstream hung up.
     #[must_use]
     pub fn is_hang_up(&self) -> bool {

@@ -320,6 +320,9 @@ impl InFlightSlot {
             // The caller made the request as large as it is. That the server hangs up is no evidence
             // against it.
             Liveness::Broken if self.is_large && error.is_hang_up() => CallOutcome::Unknown,
+            // The server was reached, and may fail at this request alone: its caller would close the
+            // upstream to all others.
+            Liveness::Broken if error.is_server_failure() => CallOutcome::Unknown,
             Liveness::Broken => CallOutcome::Broke(reason),
             // A caller may set a deadline much shorter than `timeouts.call`. That such a call ran
             // out of time is no evidence against the upstream.

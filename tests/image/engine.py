@@ -32,7 +32,7 @@ for word; do
     [ "${before-}" = --profile ] && profile=$word
     before=$word
 done
-for file in Cargo.toml Cargo.lock build.rs src/main.rs tests/it/main.rs benches/pure.rs benches/load/main.rs; do
+for file in Cargo.toml Cargo.lock build.rs src/main.rs tests/it/main.rs benches/pure/main.rs benches/load/main.rs; do
     [ -f "$file" ] || { echo "the context has no $file" >&2; exit 1; }
 done
 for other in .git target/debug rust-toolchain.toml; do

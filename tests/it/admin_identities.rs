@@ -13,7 +13,7 @@ use crate::support::ran;
 use crate::support::upstream::Upstream;
 use crate::support::weir::{ADMIN_TOKEN, Weir, admin_settings};
 
-/// Who is an operator, where nothing else is said.
+/// The operators, where nothing else is said.
 const ROLES: &str = "{ read: [{ kind: oauth_user, scopes: [weir/read] }], \
      write: [{ kind: api_key, subjects: [deploy] }, \
      { kind: oauth_user, subjects: [root], claims: { groups: { contains: platform } } }] }";
@@ -127,6 +127,42 @@ async fn the_record_of_a_reload_names_the_operator() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_records_name_the_operator_who_tried_a_tool() {
+    let rig = Rig::with_both(&format!("try_tools: true, auth: {ROLES}")).await;
+    let deploy = rig.key("one", "deploy").await;
+    wait_known(&rig, &deploy).await;
+    let tried = rig.request(&Method::POST, "/try").bearer_auth(&deploy);
+    let tried = tried.body(r#"{"name":"jira__search"}"#).send();
+    let tried: Value = bounded("a trial", tried)
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert!(tried["result"].is_object(), "{tried}");
+    let file = rig.weir.home.path().join("weir.jsonl");
+    let of_trial = || -> Vec<(Value, Value)> {
+        let text = fs::read_to_string(&file).unwrap();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let same = lines.filter(|line: &Value| line["request_id"] == tried["request_id"]);
+        same.map(|line| (line["method"].clone(), line["caller_identity"].clone()))
+            .collect()
+    };
+    bounded("the records", async {
+        while of_trial().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let expected = [("weir/try", "deploy"), ("tools/call", "operator")];
+    let expected = expected.map(|(method, caller)| (method.into(), caller.into()));
+    assert_eq!(of_trial(), expected);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const PATH: [&str; 3] = ["params", "_meta", "weir/path"];
 struct Chain {
     near: Weir,
     far: Weir,
-    /// What makes the hop between them a legacy one.
+    /// The setting that makes the hop between them a legacy one.
     _lens: Option<Lens>,
 }
 
@@ -47,7 +47,7 @@ impl Chain {
     }
 }
 
-/// What the two weirs speak with each other.
+/// The eras that the two weirs speak with each other.
 #[derive(Clone, Copy, Debug)]
 enum Hop {
     Modern,
@@ -219,7 +219,7 @@ async fn weirs_that_list_each_other_come_to_rest() {
     a.wait_tools(["one__t", "one__new", "b__two__t"]).await;
     b.wait_tools(["two__t", "a__one__t", "a__one__new"]).await;
     let rest = come_to_rest(&[&a, &b]).await;
-    // Whatever is listed again now finds nothing new.
+    // A listing from now on finds nothing new.
     a.resync("b").await;
     b.resync("a").await;
     assert_eq!([a.generation().await, b.generation().await], rest[..]);
@@ -241,7 +241,7 @@ async fn weirs_that_list_each_other_come_to_rest() {
     assert_eq!(path(&two.last("tools/call")), r#"["A","B"]"#);
     assert_eq!(path(&two.last("resources/read")), r#"["A","B"]"#);
 
-    // Whoever sends a call round all the same gets it back, and nothing is called.
+    // A call that is sent round all the same comes back, and nothing is called.
     for client in Client::both(&b).await {
         let ask = client.ask("tools/call", r#"{"name":"a__one__t"}"#);
         let reply = ask.meta("weir/path", r#"["A"]"#).send().await;
@@ -317,7 +317,7 @@ async fn what_is_nine_weirs_away_is_not_listed() {
     assert_eq!(up.count("tools/call"), 1);
 }
 
-/// How long an upstream was told that a call may take.
+/// Returns the time that an upstream was told for a call.
 fn given(request: &Recorded) -> u64 {
     let left = request.raw(&["params", "_meta", "weir/deadlineMs"]);
     left.expect("a deadline").parse().unwrap()

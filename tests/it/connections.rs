@@ -1,4 +1,4 @@
-//! How connections are taken, kept and ended: slow ones, too many, none left.
+//! Connections, taken, kept and ended: slow ones, too many, none left.
 
 use std::time::{Duration, Instant};
 
@@ -219,7 +219,7 @@ async fn a_large_body_is_refused_and_its_sender_reads_why() {
             "the connection goes on"
         );
     }
-    // Who asks first is told before it sends.
+    // A client that asks first is told before it sends.
     let mut socket = Socket::connect(weir.port()).await;
     let asking = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 9000000\r\n\r\n";
     assert!(socket.send(asking).await);

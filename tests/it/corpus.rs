@@ -1,4 +1,5 @@
-//! What fuzzing knows, on a stable compiler: every file of `fuzz/corpus` under the checks of its target.
+//! The corpus of the fuzz targets, on a stable compiler: every file of `fuzz/corpus` under the
+//! checks of its target.
 
 mod config;
 mod credential;

@@ -1,4 +1,5 @@
-//! How weir stops: new connections are refused, calls under way finish or are answered with an error.
+//! The end of weir: new connections are refused, calls under way finish or are answered with an
+//! error.
 
 use std::process::ExitStatus;
 

@@ -72,7 +72,7 @@ fn has(upstream: &Upstream, tools: &[String]) {
     }
 }
 
-/// What a client is told of a tool, under the name of its upstream's.
+/// Returns what a client is told of a tool, under the name of its upstream's.
 async fn listed(client: &Client, exposed: &str, original: &str) -> Option<String> {
     let all = client.list_all("tools/list").await;
     let name = |raw: &String| at(raw, &["name"]).and_then(|name| unquote(&name));
@@ -96,7 +96,7 @@ async fn description(weir: &Weir, exposed: &str) -> Option<String> {
     unquote(&at(found, &["description"])?)
 }
 
-/// What waits, by name.
+/// Returns what waits, by name.
 async fn waiting(weir: &Weir, upstream: &str) -> Vec<String> {
     let told = weir.told(upstream).await;
     let drifted = told["drift"]["drifted"].as_array().unwrap();
@@ -162,7 +162,7 @@ async fn one_of_each(tools: &[String]) -> Vec<(&'static str, Upstream)> {
     upstreams
 }
 
-/// What operators are told of an upstream whose tools are all redefined.
+/// Checks what operators are told of an upstream whose tools are all redefined.
 async fn operators_see(weir: &Weir, policy: &str, upstream: &str) {
     let told = weir.told(upstream).await["drift"].clone();
     assert_eq!(told["policy"], policy);
@@ -298,7 +298,7 @@ async fn callers_are_told_only_of_what_they_see() {
         let change = stream.next_value().await;
         assert_eq!(change["method"], "notifications/prompts/list_changed");
     }
-    // What is accepted they do hear of.
+    // They do hear of what is accepted.
     assert_eq!(accept(&weir, "ann__a", "").await.0, 200);
     for stream in &mut streams {
         let change = stream.next_value().await;
@@ -387,7 +387,7 @@ async fn the_way_through_weirs_is_no_drift() {
     pinned(&outer, "second").await;
     assert_eq!(outer.tool_names().await, ["in__ann__a"]);
     assert!(waiting(&outer, "in").await.is_empty());
-    // What its upstream's upstream says is another matter.
+    // The words of its upstream's upstream are another matter.
     has(&ann, &[tool("a", "Two.")]);
     inner.resync("ann").await;
     outer.resync("in").await;
@@ -418,10 +418,10 @@ async fn another_setting_is_about_what_is_listed_already() {
         }
     })
     .await;
-    // What is said by then is the measure.
+    // The definition of that time is the measure.
     assert_eq!(set("drift: hold").await.as_deref(), Some("Two."));
     pinned(&weir, "Two.").await;
-    // Who is configured away and comes back is known.
+    // An upstream that is configured away and comes back is known.
     let (before, _) = yaml.split_once("upstreams:").unwrap();
     fs::write(config(&weir), format!("{before}upstreams: {{}}\n")).unwrap();
     weir.operate("/reload").send().await.unwrap();

@@ -1,4 +1,4 @@
-//! How weir finds out which era and version an upstream speaks.
+//! The era and version of an upstream, as weir finds them out.
 
 use crate::support::client::Client;
 use crate::support::upstream::{Fault, On, Times, Upstream};

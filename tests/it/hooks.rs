@@ -1,15 +1,17 @@
 //! Hooks: interceptors written for AgentCore Gateway see requests and answers over each carrier, and
 //! what fails is refused or passes, as the config says.
 
+mod data;
+mod failures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::support::aws::{KEY, Keyring, SECRET};
 use crate::support::bounded;
-use crate::support::client::{Client, Modern, Reply, call_params};
+use crate::support::client::{Client, Modern, Reply};
 use crate::support::hook::{Function, HookServer, file};
 use crate::support::ran::weir;
 use crate::support::upstream::{Kind, Upstream};
@@ -135,137 +137,6 @@ async fn a_lambda_function_refuses_with_an_error_of_its_own_and_nothing_is_sent(
         assert!(client.call("erp__search", "{}").await.succeeded());
     }
     assert_eq!(erp.count("tools/call"), 2);
-}
-
-/// Every way in which a function gives no usable answer.
-fn failures() -> Vec<(&'static str, Function)> {
-    let says = |text: &'static str| Function::Says(Bytes::from_static(text.as_bytes()));
-    vec![
-        ("status", Function::Status(500)),
-        ("function", Function::Raises),
-        ("answer", says("no JSON")),
-        ("answer", says("")),
-        ("answer", says("null")),
-        (
-            "answer",
-            says(r#"{"interceptorOutputVersion":"1.0","mcp":{}}"#),
-        ),
-        (
-            "answer",
-            says(
-                r#"{"interceptorOutputVersion":"1.0","mcp":{"transformedGatewayResponse":{"statusCode":200,"body":{"jsonrpc":"2.0","id":"another","result":{}}}}}"#,
-            ),
-        ),
-        ("too_long", Function::Huge(100 << 20)),
-        ("timeout", Function::Hangs),
-        ("timeout", Function::Drips),
-    ]
-}
-
-#[tokio::test]
-async fn what_fails_is_refused_or_passes_as_the_config_says() {
-    for policy in ["deny", "pass"] {
-        let (erp, keys) = (erp().await, Arc::new(Keyring::default()));
-        let server = HookServer::lambda(&keys, Function::Raises).await;
-        let settings = format!(", timeout: 3s, on_failure: {policy}");
-        let weir = with_lambda(&erp, &server, &settings).start().await;
-        weir.wait_tools(["erp__drop", "erp__search"]).await;
-        let client = weir.modern();
-        for (word, function) in failures() {
-            server.set(Function::Passes);
-            // Each failure is one in a row, so that the circuit stays closed.
-            assert!(client.call("erp__search", "{}").await.succeeded(), "{word}");
-            server.set(function);
-            let before = erp.count("tools/call");
-            let reply = client.call("erp__search", "{}").await;
-            if policy == "deny" {
-                let error = reply.error();
-                assert_eq!(error["code"], -32603, "{word}: {error}");
-                assert_eq!(error["data"], json!({ "reason": "hook", "hook": "h" }));
-                assert_eq!(erp.count("tools/call"), before, "{word}");
-            } else {
-                assert!(reply.succeeded(), "{word}");
-                assert_eq!(erp.count("tools/call"), before + 1, "{word}");
-            }
-            let name =
-                format!(r#"weir_hook_calls_total{{hook="h",phase="request",outcome="{word}"}}"#);
-            assert!(weir.metric(&name).await >= 1, "{word}");
-        }
-        let told = weir.admin("/hooks").await;
-        let hook = &told["hooks"][0];
-        assert_eq!(
-            (&hook["name"], &hook["kind"]),
-            (&json!("h"), &json!("lambda"))
-        );
-        assert!(hook["last_failure"]["reason"].is_string(), "{hook}");
-        assert!(!weir.stderr().contains("planted-in-a-message"));
-    }
-}
-
-#[tokio::test]
-async fn a_dead_hook_opens_its_circuit_and_takes_no_other_route_down() {
-    let (erp, other) = (
-        erp().await,
-        Upstream::named("hr").tools(["a"]).start().await,
-    );
-    let server = HookServer::http(Function::Hangs).await;
-    let url = server.url();
-    let weir = Weir::over([&erp, &other]).top(&format!(
-        "hooks: {{ h: {{ url: '{url}', tools: ['erp__*'], timeout: 200ms, concurrency: 2 }} }}"
-    ));
-    let weir = weir.start().await;
-    weir.wait_tools(["erp__drop", "erp__search", "hr__a"]).await;
-    let client = weir.modern();
-    for _ in 0..6 {
-        assert_eq!(client.call("erp__search", "{}").await.code(), -32603);
-        assert!(client.call("hr__a", "{}").await.succeeded());
-    }
-    let told = weir.admin("/hooks").await;
-    let circuit = &told["hooks"][0]["circuit"]["state"];
-    assert!(circuit == "open" || circuit == "half-open", "{told}");
-    // It is not asked any more, until it may be tried again.
-    let outcome = r#"weir_hook_calls_total{hook="h",phase="request",outcome="circuit"}"#;
-    let wait = async {
-        loop {
-            assert_eq!(client.call("erp__drop", "{}").await.code(), -32603);
-            if metrics(&weir).await.contains(outcome) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait)
-        .await
-        .unwrap();
-    assert_eq!(erp.count("tools/call"), 0);
-    // It comes back by itself.
-    server.set(Function::Passes);
-    wait_success(&client).await;
-}
-
-#[tokio::test]
-async fn a_caller_who_gives_no_time_passes_no_hook_and_opens_no_circuit() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::Hangs).await;
-    let weir = with_url(&erp, &server, ", timeout: 20s, on_failure: pass");
-    let weir = weir.start().await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    let (client, params) = (weir.modern(), call_params("erp__search", "{}"));
-    for _ in 0..6 {
-        let hasty = client.ask("tools/call", &params);
-        assert_eq!(
-            hasty.meta("weir/deadlineMs", "60").send().await.code(),
-            -32603
-        );
-    }
-    assert_eq!(erp.count("tools/call"), 0);
-    assert_eq!(
-        weir.admin("/hooks").await["hooks"][0]["circuit"]["state"],
-        "closed"
-    );
-    server.set(Function::Passes);
-    let asked = server.inputs().len();
-    assert!(client.call("erp__search", "{}").await.succeeded());
-    assert_eq!(server.inputs().len(), asked + 2, "request and response");
 }
 
 #[tokio::test]
@@ -436,161 +307,6 @@ async fn what_hooks_say_is_in_the_record() {
 }
 
 #[tokio::test]
-async fn what_hooks_leave_is_redacted_on_both_ways() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::Passes).await;
-    let rules =
-        "guard: { redact: { towards_upstream: { EMAIL: mask }, towards_caller: { EMAIL: mask } } }";
-    let weir = with_url(&erp, &server, ", timeout: 20s").top(rules);
-    let weir = weir.start().await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    for client in Client::both(&weir).await {
-        server.set(Function::Passes);
-        let arguments = r#"{"q":"ann@mail.example"}"#;
-        let said = client.call("erp__search", arguments).await.text();
-        assert_eq!(said, r#"erp.search {"q":"[EMAIL]"}"#);
-        // A hook sees what the caller sent.
-        let seen = server.inputs();
-        let seen = &seen[seen.len() - 2]["mcp"]["gatewayRequest"]["body"];
-        assert_eq!(seen["params"]["arguments"]["q"], "ann@mail.example");
-        // An answer of its own, in place of the upstream's, is like any other.
-        let body = json!({ "jsonrpc": "2.0", "id": seen["id"].as_u64().unwrap() + 1,
-            "result": { "content": [{ "type": "text", "text": "bob@mail.example" }] } });
-        let output = json!({ "interceptorOutputVersion": "1.0",
-            "mcp": { "transformedGatewayResponse": { "statusCode": 200, "body": body } } });
-        server.set(Function::Says(output.to_string().into()));
-        let said = client.call("erp__search", "{}").await;
-        assert_eq!(said.text(), "[EMAIL]");
-        let kind = client.is_modern().then(|| json!("complete"));
-        assert_eq!(said.value().get("resultType").cloned(), kind);
-    }
-    assert_eq!(erp.count("tools/call"), 2);
-}
-
-#[tokio::test]
-async fn a_hook_that_sees_redacted_data_sees_no_planted_value_and_changes_none() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::Passes).await;
-    let rules = "guard: { redact: { towards_upstream: { EMAIL: tokenise, PHONE: mask }, towards_caller: { EMAIL: restore }, key: { value: 0123456789-0123456789-0123456789 } } }";
-    let weir = with_url(&erp, &server, ", timeout: 20s, sees: redacted").top(rules);
-    let weir = weir.state().start().await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    for client in Client::both(&weir).await {
-        let arguments = r#"{"q": "ann@mail.example", "t":"call +49 30 901820"}"#;
-        let said = client.call("erp__search", arguments).await.text();
-        assert!(
-            said.starts_with(r#"erp.search {"q": "ann@mail.example", "t":"call ["#),
-            "{said}"
-        );
-    }
-    let seen = server.inputs();
-    assert_eq!(seen.len(), 4);
-    for input in seen {
-        let text = input.to_string();
-        assert!(text.contains("email_"), "{text}");
-        assert!(!text.contains("ann@") && !text.contains("901820"), "{text}");
-    }
-}
-
-/// The headers in each input that a hook got.
-fn headers_in(server: &HookServer) -> Vec<Value> {
-    let inputs = server.inputs().into_iter();
-    inputs
-        .map(|input| input["mcp"]["gatewayRequest"]["headers"].clone())
-        .collect()
-}
-
-#[tokio::test]
-async fn a_hook_sees_the_headers_of_the_caller_that_the_config_lists_and_no_other() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::Passes).await;
-    let settings = ", timeout: 20s, pass_request_headers: [X-Tenant, user-agent, mcp-protocol-version, x-none]";
-    let weir = with_url(&erp, &server, settings).start().await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    let params = call_params("erp__search", "{}");
-    for client in Client::both(&weir).await {
-        let ask = client.ask("tools/call", &params);
-        let ask = ask
-            .header("x-tenant", "acme, \"1\"")
-            .header("x-secret", "s");
-        let ask = ask.header("user-agent", "cli/1");
-        assert!(ask.send().await.succeeded());
-        let version = match client.is_modern() {
-            true => "2026-07-28",
-            false => "2025-11-25",
-        };
-        let expected = json!({ "X-Tenant": "acme, \"1\"", "user-agent": "cli/1", "mcp-protocol-version": version });
-        let seen = headers_in(&server);
-        // Of the request and of its answer.
-        assert_eq!(seen[seen.len() - 2..], [expected.clone(), expected]);
-    }
-    // A message of a batch is a request with the headers of the batch.
-    let legacy = weir.legacy("2025-03-26").await;
-    let batch =
-        format!(r#"[{{"jsonrpc":"2.0","id":"b","method":"tools/call","params":{params}}}]"#);
-    let ask = legacy.ask("tools/call", "{}").header("x-tenant", "b");
-    assert_eq!(ask.send_body(&batch).await.status, 200);
-    assert_eq!(headers_in(&server).pop().unwrap()["X-Tenant"], "b");
-    // Nothing of it goes to the upstream.
-    for request in erp.requests("tools/call") {
-        assert_eq!(request.header("x-tenant"), None);
-    }
-}
-
-#[tokio::test]
-async fn a_header_is_redacted_for_a_hook_that_sees_redacted_data() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::Passes).await;
-    let rules = "guard: { redact: { towards_upstream: { EMAIL: mask } } }";
-    let settings = ", timeout: 20s, sees: redacted, pass_request_headers: [x-user]";
-    let weir = with_url(&erp, &server, settings).top(rules).start().await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    for client in Client::both(&weir).await {
-        let ask = client.ask("tools/call", &call_params("erp__search", "{}"));
-        let reply = ask.header("x-user", "ann@mail.example").send().await;
-        assert!(reply.succeeded());
-    }
-    let seen = headers_in(&server);
-    assert_eq!(seen, vec![json!({ "x-user": "[EMAIL]" }); 4]);
-}
-
-/// How many milliseconds an upstream was given for the last call.
-fn given(up: &Upstream) -> u64 {
-    let left = up
-        .last("tools/call")
-        .raw(&["params", "_meta", "weir/deadlineMs"]);
-    left.unwrap().parse().unwrap()
-}
-
-#[tokio::test]
-async fn the_time_of_a_hook_is_taken_from_the_time_of_the_call() {
-    let erp = erp().await;
-    let server = HookServer::http(Function::PassesAfter(Duration::from_millis(600))).await;
-    let settings = ", timeout: 20s, on: [request], on_failure: pass";
-    let weir = with_url(&erp, &server, settings)
-        .upstream("erp", "timeouts: { call: 10s }")
-        .start()
-        .await;
-    weir.wait_tools(["erp__drop", "erp__search"]).await;
-    for client in Client::both(&weir).await {
-        let ask = || client.ask("tools/call", &call_params("erp__search", "{}"));
-        // Less a margin for the way back.
-        assert!(ask().send().await.succeeded());
-        assert!(given(&erp) <= 10_000 - 600 - 500, "{}", given(&erp));
-        let least = ask().meta("weir/deadlineMs", "5000");
-        assert!(least.send().await.succeeded());
-        assert!(given(&erp) <= (5_000 - 600) * 9 / 10, "{}", given(&erp));
-        // The hook gets no more than is left, and then there is nothing for the upstream.
-        let before = erp.count("tools/call");
-        let begun = std::time::Instant::now();
-        let reply = ask().meta("weir/deadlineMs", "100").send().await;
-        assert_eq!(reply.code(), -32603, "{reply:?}");
-        assert!(begun.elapsed() < Duration::from_millis(550));
-        assert_eq!(erp.count("tools/call"), before);
-    }
-}
-
-#[tokio::test]
 async fn a_call_is_charged_where_a_hook_sends_it() {
     let erp = erp().await;
     let server = HookServer::http(Function::Renames("erp__drop")).await;
@@ -645,7 +361,7 @@ async fn hooks_are_asked_in_their_order_and_only_about_what_they_are_for() {
 async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("weir.yaml");
-    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\n  f: { socket: s, pass_request_headers: [x-tenant, Authorization] }\n  g: { socket: s, pass_request_headers: [X-Amz-Security-Token] }\n  h: { socket: s, pass_request_headers: [x, X] }\n  i: { socket: s, pass_request_headers: ['a b'] }\nupstreams: {}\n";
+    let yaml = "hooks:\n  a: { tools: ['x'] }\n  b: { lambda: { arn: 'arn:aws:s3:::x' } }\n  c: { url: 'https://a.example', command: x }\n  d: { socket: s, methods: [tools/list] }\n  e: { lambda: { arn: 'arn:aws:lambda:eu-west-1:123456789012:function:f', auth: { type: bearer, token: { value: t } } } }\n  f: { socket: s, pass_request_headers: [x-tenant, Authorization] }\n  g: { socket: s, pass_request_headers: [X-Amz-Security-Token] }\n  h: { socket: s, pass_request_headers: [x, X] }\n  i: { socket: s, pass_request_headers: ['a b'] }\n  j: { socket: s, pass_request_headers: [X-Amz-Bedrock-AgentCore-Identity-WAT] }\n  k: { socket: s, pass_request_headers: [WorkloadAccessToken] }\nupstreams: {}\n";
     std::fs::write(&path, yaml).unwrap();
     let checked = weir(["check", "-c", path.to_str().unwrap()]).await;
     assert_eq!(checked.code, Some(2));
@@ -659,6 +375,8 @@ async fn what_is_wrong_with_a_hook_is_said_where_it_stands() {
         (8, "a credential or a session"),
         (9, "set twice"),
         (10, "not a header name"),
+        (11, "a credential or a session"),
+        (12, "a credential or a session"),
     ] {
         let has = |text: &str| text.contains(&format!("weir.yaml:{line}")) && text.contains(part);
         let all = format!("{}{}", checked.out, checked.err);

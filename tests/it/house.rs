@@ -1,4 +1,4 @@
-//! How the source is kept: rules that are about the whole of it, so that no reviewer has to remember them.
+//! Rules for the source as a whole, so that no reviewer has to remember them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -81,7 +81,7 @@ impl Source {
         lines.map(|line| line.split_once("//").map_or(line, |(code, _)| code))
     }
 
-    /// How many lines there are before the tests at the end.
+    /// Counts the lines before the tests at the end.
     fn length(&self) -> usize {
         let tests = self.text.find("\n#[cfg(test)]\nmod tests {");
         self.text[..tests.unwrap_or(self.text.len())]
@@ -190,7 +190,7 @@ fn a_module_with_parts_is_a_file_beside_a_folder() {
 fn the_environment_is_read_in_one_place() {
     assert_eq!(files_with("env::var("), ["config/load.rs"]);
     assert!(files_with("env::var_os(").is_empty());
-    // What a child process inherits.
+    // The environment that a child process inherits.
     let all = [files_with("env::vars("), files_with("env::vars_os(")].concat();
     let all: BTreeSet<_> = all.iter().map(String::as_str).collect();
     assert_eq!(

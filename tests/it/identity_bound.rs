@@ -1,5 +1,5 @@
-//! What belongs to a principal: another one does not find it, and nothing tells it from what does not
-//! exist. Streams end with the credential behind them.
+//! The belongings of a principal: another one does not find them, and nothing tells it from what
+//! does not exist. Streams end with the credential behind them.
 
 use std::time::Duration;
 
@@ -235,7 +235,7 @@ async fn a_reload_changes_how_callers_are_authenticated() {
     let yaml = std::fs::read_to_string(&path).unwrap();
     let write = |text: String| std::fs::write(&path, text).unwrap();
     let reload = async || weir.operate("/reload").send().await.unwrap().status();
-    // What cannot be used leaves the old settings in force.
+    // Settings that cannot be used leave the old ones in force.
     write(yaml.replace("jwks.json", "missing.json"));
     assert_eq!(reload().await, 422);
     assert!(legacy.call("jira__search", "{}").await.succeeded());

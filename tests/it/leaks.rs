@@ -1,4 +1,4 @@
-//! What weir keeps when nothing is going on any more: nothing. Idle streams by the hundred, calls by the
+//! Weir keeps nothing when nothing is going on any more. Idle streams by the hundred, calls by the
 //! thousand, each ending in another way; the load bench does the same with more of both.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,10 +18,11 @@ const ROUNDS: usize = 3;
 const CLIENTS: usize = 10;
 /// Of one client in one round: 3 × 2 × 10 × 56 is 3,360.
 const CALLS: usize = 56;
-/// How much memory may grow between the second and the third round. The calls of one take some 30 MB in all.
+/// The most by which memory may grow between the second and the third round. The calls of one take
+/// some 30 MB in all.
 const GROWTH: f64 = 4.0 * 1024.0 * 1024.0;
 
-/// What weir says of itself; of a gauge with labels the sum.
+/// Returns weir's own gauges; of one with labels the sum.
 async fn gauges(weir: &Weir) -> BTreeMap<String, f64> {
     let got = bounded("the metrics", pool().get(weir.admin_url("/metrics")).send()).await;
     let text = got.unwrap().text().await.unwrap();
@@ -114,7 +115,7 @@ async fn hundreds_of_idle_streams_are_all_told_and_leave_nothing_behind() {
     at_rest(&weir, before["weir_tasks"] + 4.0, few + 4.0).await;
 }
 
-/// How a call ends.
+/// The ways in which a call ends.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Done,
@@ -148,7 +149,7 @@ const ENDINGS: [Ending; 8] = [
     Ending::CancelledStream,
 ];
 
-/// How the call with this number ends.
+/// Returns the way in which the call with this number ends.
 fn ending(client: usize, call: usize) -> Ending {
     match call + 1 {
         CALLS if client < 2 => Ending::TimedOut,
@@ -176,7 +177,7 @@ async fn thousands_of_calls_that_end_in_every_way_leave_nothing_behind() {
     let mut rests = Vec::new();
     for _ in 0..ROUNDS {
         round(&weir).await;
-        // What waits for the next call: a connection per client to each upstream, at most, and its task.
+        // A connection per client to each upstream may wait for the next call, with its task.
         let pooled = 60.0 + 4.0 * CLIENTS as f64;
         rests.push(at_rest(&weir, pooled, pooled).await);
     }
@@ -273,7 +274,7 @@ async fn legacy_call(client: &Legacy, up: &str, ending: Ending) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 cancel(client).await;
             };
-            // What it is answered with is left open.
+            // Its answer is left open.
             let ((), _) = tokio::join!(soon, ask().id("\"mine\"").send());
         }
         Ending::CancelledStream => {

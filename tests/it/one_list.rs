@@ -31,7 +31,7 @@ async fn full(modern: bool) -> Upstream {
     up.start().await
 }
 
-/// How many of each kind callers of either era see.
+/// Counts what callers of either era see, by kind.
 async fn seen(weir: &Weir) -> [usize; 4] {
     let mut found = Vec::new();
     for caller in Client::both(weir).await {

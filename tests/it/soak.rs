@@ -37,7 +37,7 @@ const DESCRIPTORS: u64 = 3_000;
 /// The pause of an honest caller between two calls.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long the attack lasts, and whether the times are compared.
+/// The time of the attack, and whether the times are compared.
 #[allow(
     clippy::disallowed_methods,
     reason = "how long is not a matter of the weir"

@@ -1,4 +1,4 @@
-//! What cannot be renewed says how old it is: to callers, through weirs, and to operators.
+//! Lists that cannot be renewed say how old they are: to callers, through weirs, and to operators.
 
 use std::fs;
 
@@ -80,7 +80,7 @@ async fn metric(weir: &Weir, series: &str) -> f64 {
         .unwrap()
 }
 
-/// What `/catalog` says of an upstream: whether all of its tools are stale, and its age.
+/// Returns from `/catalog` whether all tools of an upstream are stale, and its age.
 async fn in_catalog(weir: &Weir, upstream: &str) -> (bool, Value) {
     let page = weir.admin("/catalog").await;
     let rows = page["tools"].as_array().unwrap().iter();

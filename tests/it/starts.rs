@@ -50,7 +50,7 @@ impl SlowChild {
     }
 }
 
-/// How many processes of `kid` have been started.
+/// Counts the processes of `kid` that were started.
 fn started(weir: &Weir) -> usize {
     weir.stderr().matches("kid is up").count()
 }

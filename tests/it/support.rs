@@ -1,4 +1,5 @@
-//! What the tests talk to: real MCP servers that can be scripted, and clients that show bytes.
+//! The other sides of the tests: real MCP servers that can be scripted, and clients that show
+//! bytes.
 
 pub mod agentcore;
 pub mod asking;

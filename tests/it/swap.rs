@@ -50,7 +50,7 @@ async fn upstreams() -> [Upstream; 3] {
 struct Lists {
     with: Vec<String>,
     without: Vec<String>,
-    /// How many of each were read.
+    /// The number that was read of each.
     read: [AtomicUsize; 2],
 }
 

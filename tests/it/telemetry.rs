@@ -164,7 +164,7 @@ async fn a_receiver_of_aws_gets_signed_requests() {
     let weir = Weir::over([&up]).top(&receiver.setting_with(auth));
     let weir = weir.start().await;
     weir.modern().call("up__echo", "{}").await;
-    // What is not signed right is refused, and not read.
+    // A request that is not signed right is refused, and not read.
     let spans = receiver.wait_trace("tools/call up__echo", 2).await;
     assert_eq!(spans.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Whom a request belongs to: request ids and trace context, in, through and out.
+//! Request ids and trace context: in, through and out.
 
 use std::time::Duration;
 

@@ -33,6 +33,7 @@ impl World {
     async fn new(upstreams: &[Upstream], policies: &str, covers: &str, listen: &str) -> Self {
         let block = format!("policy: {{ files: ['policies/*.cedar'], covers: [{covers}] }}");
         let builder: Builder = Weir::over(upstreams).instance("one").top(&block);
+        let builder = builder.env([("WEIR_LOG", "info,weir::calls=debug".to_owned())]);
         let issuer = Issuer::new();
         let weir = issuer.start_in(builder, listen, |home| write(home, policies));
         let weir = weir.await;
@@ -337,6 +338,14 @@ async fn what_is_covered_is_hidden_from_completion_subscriptions_and_reading() {
             assert_eq!(hidden, unknown, "{}", client.era());
             assert!(hidden.contains("\"error\""), "{hidden}");
         }
+    }
+    // Records tell what callers are not told.
+    let log = world.weir.stderr();
+    for (method, ..) in pairs() {
+        let method = format!("method=\"{method}\"");
+        let is_denial =
+            |line: &str| line.contains(&method) && line.contains("policy_decision=\"deny\"");
+        assert!(log.lines().any(is_denial), "{method}: {log}");
     }
     for client in world.clients("ann").await {
         for list in LISTS {

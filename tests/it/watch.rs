@@ -65,7 +65,7 @@ impl World {
         format!("  {name}:\n    url: \"{url}\"\n    tools: {{ allow: [a] }}\n")
     }
 
-    /// How many reloads were applied, unchanged and refused.
+    /// Counts the reloads that were applied, unchanged and refused.
     async fn counts(&self) -> [u64; 3] {
         let page = self.weir.admin("/upstreams").await;
         ["applied", "unchanged", "refused"].map(|word| page["reloads"][word].as_u64().unwrap())

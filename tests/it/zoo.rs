@@ -1,6 +1,6 @@
 //! The bug zoo: upstreams that misbehave in every way known, each a real server beside a healthy one.
 //!
-//! Whatever the animal does, the healthy one's calls succeed and take no longer than those of a second
+//! With each of them, the healthy one's calls succeed and take no longer than those of a second
 //! weir, which has the healthy one alone and is called at the same moments; weir's memory stays bounded,
 //! operators read what is wrong, and calls of the animal end within their budget. A stopped process and a
 //! killed one are in `isolation`.
@@ -23,7 +23,7 @@ use crate::support::upstream::{Builder, Upstream};
 use crate::support::weir::Weir;
 use crate::upstreams::failed;
 
-/// What the animal may take: nothing of the default budgets, so that the zoo is quick.
+/// The budgets of the animal: none of the default ones, so that the zoo is quick.
 const BUDGETS: &str = "    timeouts: { connect: 400ms, list: 800ms, call: 800ms, idle: 500ms }\n    limits: { response_bytes: 1MiB }\n    resync: 1s\n";
 
 /// The longest a call of the animal takes, whatever it does: its budget, and time for a busy machine.
@@ -32,7 +32,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// The least number of calls of each healthy caller.
 const CALLS: usize = 30;
 
-/// How much more memory an animal may cost; most cost less than one.
+/// The most memory that an animal may cost in addition; most cost less than one.
 const MEMORY: u64 = 32 << 20;
 
 const QUERY: &str = r#"{"q":1}"#;
@@ -44,7 +44,7 @@ struct Zoo {
     _well: Upstream,
 }
 
-/// How long calls took, and how long those did that were made at the same moments without an animal near:
+/// The times of calls, and of those that were made at the same moments without an animal near:
 /// a busy machine makes both slow.
 struct Times(Vec<(Duration, Duration)>);
 
@@ -55,7 +55,8 @@ impl Times {
         times[times.len() / 2]
     }
 
-    /// Who waits for the animal waits for a budget of it; both callers would, so one odd call is no proof.
+    /// A caller that waits for the animal waits for a budget of it; both would, so one odd call is
+    /// no proof.
     fn are_alike(&self, slack: Duration) {
         let (with, without) = (self.median(|pair| pair.0), self.median(|pair| pair.1));
         assert!(

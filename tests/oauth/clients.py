@@ -30,7 +30,7 @@ DOCUMENT = "https://client.test/weir.json"  # of provider.mjs
 LEGACY = "2025-11-25"
 
 SDKS = {"ts1": LEGACY, "ts2": VERSION, "py1": LEGACY, "py2": VERSION}
-# Who the client is, for the provider.
+# The identity of the client, for the provider.
 WAYS: dict[str, dict[str, str]] = {
     "registers itself": {},
     "is a document": {"document": DOCUMENT},

@@ -1,4 +1,4 @@
-//! How an upstream answers one message: whether it is acceptable, and the result.
+//! The answer of an upstream to one message: whether it is acceptable, and the result.
 //!
 //! Everything is written by hand. The bench measures proxies, not its upstream.
 

@@ -28,7 +28,7 @@ const ANNOTATIONS: [&str; 10] = [
     "writeOnly",
 ];
 
-/// How a keyword treats what is in its value.
+/// The treatment of the value of a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SchemaKeyword {
     /// Names a schema, or keeps some to be referred to: it has no use without references.

@@ -12,7 +12,7 @@ const LEVELS: usize = 128;
 pub(super) struct TextNode<'t> {
     /// Its text.
     pub(super) raw: &'t str,
-    /// How many levels of objects and arrays are in it.
+    /// The number of levels of objects and arrays in it.
     pub(super) depth: usize,
     pub(super) value: TextValue<'t>,
 }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was listed before, a listing is what it would be alone.
+        /// A listing is what it would be alone, whatever was listed before.
         #[test]
         fn an_earlier_listing_changes_nothing(before in items(), now in items()) {
             let alone = listing(None, &now);

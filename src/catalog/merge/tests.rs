@@ -99,7 +99,7 @@ fn parts_of(prepared: &[Option<Part>]) -> Vec<Part> {
     prepared.iter().flatten().cloned().collect()
 }
 
-/// What happens to the upstreams at some slots at once: each lists something else, or goes.
+/// The changes of upstreams at some slots at once: each lists something else, or goes.
 fn any_steps() -> impl Strategy<Value = Vec<Vec<(usize, Option<Up>)>>> {
     let one = (0..SLOTS, any_ups(), prop::bool::weighted(0.8));
     let one = one.prop_map(|(slot, ups, stays)| {

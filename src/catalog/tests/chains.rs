@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a weir of this name shows of its own upstream and of the other weirs.
+/// Returns the list of a weir of this name: of its own upstream and of the other weirs.
 pub(super) fn weir(name: &str, own: Up, others: &[(&str, &Catalog)]) -> Catalog {
     let mut ups = vec![own];
     for (other, catalog) in others {

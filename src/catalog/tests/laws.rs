@@ -1,4 +1,4 @@
-//! What holds of any listings.
+//! Laws that hold of any listings.
 
 use super::*;
 

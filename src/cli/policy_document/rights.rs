@@ -183,18 +183,8 @@ impl<'c> Rights<'c> {
         let Some(id) = gateway.id.as_deref().filter(|_| gateway.synchronize) else {
             return;
         };
-        let is_own = match &upstream.auth {
-            Auth::Sigv4(sigv4) => self.is_own(&sigv4.credentials),
-            Auth::AgentcoreIdentity(identity) => self.is_own(&identity.credentials),
-            Auth::None
-            | Auth::Bearer(_)
-            | Auth::Header { .. }
-            | Auth::Basic { .. }
-            | Auth::ClientCredentials(_)
-            | Auth::AuthorizationCode(_)
-            | Auth::TokenExchange(_) => true,
-        };
-        if is_own {
+        let credentials = upstream.auth.aws_credentials();
+        if credentials.is_none_or(|credentials| self.is_own(credentials)) {
             let arn = self.gateway_arn(gateway, id);
             self.add("SynchronizeGateways", &SYNCHRONIZE, [arn]);
         }

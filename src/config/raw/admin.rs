@@ -29,7 +29,7 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) page: Option<AdminPage>,
     /// Whether operators may call tools: with `POST /try`, and on a page that may `write`. They act
     /// with the credentials of the upstreams, under policies, rules and limits, as the caller
-    /// `operator` of the kind `local`. Default: false.
+    /// `operator` of the kind `local`. Default: `false`.
     pub(in crate::config) try_tools: Option<bool>,
     /// The callers of `listen.auth` that are operators, besides those with the token. They log in
     /// as they do there. Default: none.

@@ -95,7 +95,7 @@ impl JsonSchema for Drift {
         let policy = generator.subschema_for::<DriftPolicy>();
         let mapping = generator.subschema_for::<DriftMapping>();
         json_schema!({
-            "description": "What happens to a tool or prompt definition that differs from when it was first seen, or accepted: a policy, or a mapping.",
+            "description": "The treatment of a tool or prompt definition that differs from when it was first seen, or accepted: a policy, or a mapping.",
             "anyOf": [policy, mapping],
         })
     }

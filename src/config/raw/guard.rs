@@ -12,7 +12,7 @@ use super::secret::SecretRef;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Guard {
-    /// What happens to personal data and secrets in messages. Default: they pass.
+    /// The treatment of personal data and secrets in messages. Default: they pass.
     pub(in crate::config) redact: Option<Redact>,
     /// Checks of arguments and results of tools.
     pub(in crate::config) validate: Option<Validate>,
@@ -23,20 +23,20 @@ pub(in crate::config) struct Guard {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct RouteGuard {
-    /// What happens to personal data and secrets in messages.
+    /// The treatment of personal data and secrets in messages.
     pub(in crate::config) redact: Option<RouteRedact>,
     /// Checks of arguments and results of tools.
     pub(in crate::config) validate: Option<Validate>,
 }
 
-/// What happens to personal data and secrets, by class. `*` stands for every class that is not named
-/// beside it.
+/// The treatment of personal data and secrets, by class. `*` stands for every class that is not
+/// named beside it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Redact {
-    /// What happens to values of a class on their way to upstreams.
+    /// The treatment of values of a class on their way to upstreams.
     pub(in crate::config) towards_upstream: Option<IndexMap<String, RedactAction>>,
-    /// What happens to values of a class on their way to callers.
+    /// The treatment of values of a class on their way to callers.
     pub(in crate::config) towards_caller: Option<IndexMap<String, RedactAction>>,
     /// Classes of your own, by name: capital letters, digits and `_`.
     pub(in crate::config) detectors: Option<IndexMap<String, Detector>>,
@@ -50,9 +50,10 @@ pub(in crate::config) struct Redact {
     /// In place of `key`, several: the first one makes pseudonyms, and those of the others are still
     /// read.
     pub(in crate::config) keys: Option<Vec<SecretRef>>,
-    /// How pseudonyms are made. Default: `stored`.
+    /// The form of pseudonyms. Default: `stored`.
     pub(in crate::config) form: Option<PseudonymForm>,
-    /// How long the value behind a `stored` pseudonym is kept after it was last made. Default: 30d.
+    /// The time for which the value behind a `stored` pseudonym is kept after it was last made.
+    /// Default: 30d.
     pub(in crate::config) keep: Option<Duration>,
     /// The claim of callers that names their tenant. Pseudonyms of one tenant mean nothing to
     /// another one, and callers without the claim get their values masked and none restored. Default: all
@@ -60,19 +61,19 @@ pub(in crate::config) struct Redact {
     pub(in crate::config) tenant: Option<String>,
 }
 
-/// What happens to personal data and secrets of one upstream or tool, by class.
+/// The treatment of personal data and secrets of one upstream or tool, by class.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct RouteRedact {
-    /// What happens to values of a class on their way to the upstream.
+    /// The treatment of values of a class on their way to the upstream.
     pub(in crate::config) towards_upstream: Option<IndexMap<String, RedactAction>>,
-    /// What happens to values of a class on their way from the upstream to callers.
+    /// The treatment of values of a class on their way from the upstream to callers.
     pub(in crate::config) towards_caller: Option<IndexMap<String, RedactAction>>,
     /// Classes of whole fields, by their path, in addition to those of weir.
     pub(in crate::config) fields: Option<IndexMap<String, String>>,
 }
 
-/// What happens to a value of a class.
+/// The treatment of a value of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum RedactAction {
@@ -90,7 +91,7 @@ pub(in crate::config) enum RedactAction {
     Restore,
 }
 
-/// How pseudonyms are made.
+/// The form of pseudonyms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum PseudonymForm {

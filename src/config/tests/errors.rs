@@ -1,4 +1,4 @@
-//! What is wrong is said, all of it, and where.
+//! Errors of a config are reported all at once, each with its place.
 
 use super::*;
 

@@ -29,15 +29,20 @@ const HOOKS: usize = 64;
 /// The most headers that one hook sees.
 const HEADERS: usize = 64;
 /// Parts of the names of headers with a credential of the caller, or an id that opens its session.
-const CREDENTIALS: [&str; 12] = [
+const CREDENTIALS: [&str; 16] = [
     "api-key",
     "apikey",
     "assertion",
     "authorization",
+    "bearer",
     "cookie",
     "credential",
+    "dpop",
+    // The workload access token of AgentCore Runtime.
+    "identity-wat",
     "jwt",
     "oidc",
+    "passwd",
     "password",
     "secret",
     "session",

@@ -161,7 +161,7 @@ fn own_headers(auth: &Auth) -> Vec<HeaderName> {
     match auth {
         Auth::None => Vec::new(),
         Auth::Header { name, .. } => vec![name.clone()],
-        // Whatever begins with `x-amz-` must be signed, and these the signer makes.
+        // All that begins with `x-amz-` must be signed, and these the signer makes.
         Auth::Sigv4(_) => vec![
             header::AUTHORIZATION,
             HeaderName::from_static("x-amz-date"),

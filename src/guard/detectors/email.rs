@@ -100,7 +100,7 @@ fn domain(text: &str, after: usize) -> Option<usize> {
     let end = rest.find(is_end).unwrap_or(rest.len());
     let end = rest.floor_char_boundary(end.min(DOMAIN));
     let whole = rest.get(..end)?;
-    // Whatever is no label ends it: `a@b.com..` or `a@b.com.-`.
+    // Anything that is no label ends it: `a@b.com..` or `a@b.com.-`.
     let whole = whole.split("..").next()?.trim_end_matches(['.', '-']);
     let (_, top) = whole.rsplit_once('.')?;
     let labels = whole.split('.');

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What becomes of arguments, as YAML's list. Neither the YAML nor the report may hold what is secret there.
+/// Returns arguments as YAML's list. Neither the YAML nor the report may hold what is secret there.
 fn args(file: &serde_json::Value, secrets: &[&str]) -> String {
     let imported = import(&file.to_string()).unwrap();
     let said = format!("{}{:?}", imported.yaml, imported.report).to_lowercase();

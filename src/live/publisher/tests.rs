@@ -48,7 +48,7 @@ fn listed(round: u64, listing: Arc<Listing>) -> ListingAttempt {
     }
 }
 
-/// What is stored once each of these batches of listings was taken in.
+/// Returns what is stored once each of these batches of listings was taken in.
 async fn stored(batches: &[&[&Arc<Listing>]]) -> Arc<Listing> {
     let folder = tempfile::tempdir().unwrap();
     let store = ListingStore::new(folder.path());
@@ -95,7 +95,7 @@ async fn of_two_listings_at_once_the_one_that_is_believed_is_stored() {
     assert_eq!(found.digest(), two.digest());
 }
 
-/// What is logged by this thread.
+/// Collects the log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -75,7 +75,7 @@ impl Run {
         }
     }
 
-    /// What the other clock says then.
+    /// The time of the other clock then.
     fn on(&self, at: Instant) -> SystemTime {
         let (then, on) = self.started;
         match at.checked_duration_since(then) {

@@ -118,7 +118,7 @@ fn damage_is_set_aside() {
         }
     };
     let length = std::fs::read(&kept().files()[0]).unwrap().len();
-    // Whatever the byte after which it ends: never half a listing.
+    // Never half a listing, whatever the byte after which it ends.
     for at in 0..length {
         assert!(!kept().survives(cut(at)), "cut after {at}");
     }
@@ -210,7 +210,7 @@ async fn a_listing_that_cannot_be_written_is_written_later() {
         std::fs::remove_dir_all(&in_the_way).unwrap();
         write(&writer).await;
         assert_eq!(stored(), None, "once is enough");
-        // What is newer does.
+        // A newer one does.
         std::fs::write(&in_the_way, "").unwrap();
         writer.queue_listing(0, &ann, Arc::clone(&one));
         write(&writer).await;
@@ -256,7 +256,7 @@ async fn pins_that_cannot_be_written_are_written_later_and_that_is_told_now() {
     write(&writer).await;
     assert_eq!(stored().as_deref(), Some(TOOL));
     std::fs::remove_dir_all(&in_the_way).unwrap();
-    // What is newer takes their place.
+    // A newer listing takes their place.
     for link in [0, 1] {
         std::fs::write(&in_the_way, "").unwrap();
         writer.queue_pins(0, &ann, of(TOOL), None);

@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::catalog::Route;
+use crate::json;
 
 const SCHEMA: &str = r#""a":{"type":"integer"},"b":{"type":"string"}"#;
 pub(crate) const CATALOG: [Tool<'_>; 4] = [

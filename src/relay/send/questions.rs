@@ -94,7 +94,8 @@ enum Phase {
     Asked(mpsc::Receiver<CallerAnswer>, Instant),
     /// It is sent again at this time.
     Pausing(Instant, RetryMembers),
-    Sending(BoxFuture<'static, Resent>),
+    /// It is sent, and has to be over at this time.
+    Sending(BoxFuture<'static, Resent>, Instant),
     Failed(AskFailure),
     /// It was answered.
     Ended(Option<Payload>),
@@ -207,15 +208,16 @@ impl CallQuestions {
                 }
                 Phase::Pausing(until, members) => {
                     sleep_until(*until).await;
-                    self.phase = Phase::Sending(self.request.send(members, self.left));
+                    let deadline = Instant::now() + self.left;
+                    self.phase = Phase::Sending(self.request.send(members, deadline), deadline);
                     continue;
                 }
-                Phase::Sending(sending) => {
+                Phase::Sending(sending, deadline) => {
+                    let deadline = *deadline;
                     let sent = sending.await;
                     self.phase = Phase::Running;
                     return match sent {
                         Ok((cancel, Ok(exchange))) => {
-                            let deadline = Instant::now() + self.left;
                             QuestionEvent::Resent(cancel, exchange.with_deadline(deadline))
                         }
                         Ok((cancel, Err(error))) => QuestionEvent::Broken(Some(cancel), error),

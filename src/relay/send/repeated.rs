@@ -55,14 +55,13 @@ impl RepeatedRequest {
         }
     }
 
-    /// Sends it again, once it has a place among the calls in flight. It has to be over when `left`
-    /// has passed.
+    /// Sends it again, once it has a place among the calls in flight. It has to be over at `deadline`.
     pub(super) fn send(
         &self,
         members: &RetryMembers,
-        left: Duration,
+        deadline: Instant,
     ) -> BoxFuture<'static, Resent> {
-        let deadline = Instant::now() + left;
+        let left = deadline.saturating_duration_since(Instant::now());
         let id = self.link.next_id();
         let outbound = OutboundRequest {
             id,
@@ -75,7 +74,8 @@ impl RepeatedRequest {
         let (turn, presence) = (self.turn, self.presence.clone());
         async move {
             let presence = presence.as_ref();
-            let slot = link.gate.enter(Claim { turn, presence }, deadline).await?;
+            let mut slot = link.gate.enter(Claim { turn, presence }, deadline).await?;
+            slot.note_size(outbound.params.len());
             // A child may have been started anew while its caller was asked.
             let peer = match peer.is_open() || peer.is_of_principal {
                 true => peer,

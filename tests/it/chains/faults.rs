@@ -1,4 +1,4 @@
-//! What fails at the far end of a chain, and what is made of it.
+//! Failures at the far end of a chain, and what is made of them.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What passes through two weirs.
+//! Messages that pass through two weirs.
 
 use super::*;
 

@@ -1,10 +1,14 @@
 //! The table of `protocol/error.rs`, row by row: each fault is provoked by a real request, in each
 //! era that knows it, and answered exactly as the table says.
 
+mod http;
+mod post;
+
 use serde_json::Value;
 use weir::protocol::era::Era;
 use weir::protocol::error::{Blame, FaultKind};
 
+use self::post::Post;
 use super::{CAPABILITIES, CLAIM, ID};
 use crate::support::client::MODERN;
 use crate::support::socket::{Answer, Socket};
@@ -86,104 +90,6 @@ impl Rig {
     fn legacy(&self, method: &str, params: &str) -> Post {
         let post = Post::new(method, params).header("mcp-session-id", &self.session);
         post.header("mcp-protocol-version", "2025-11-25")
-    }
-}
-
-/// A correct request, to be made wrong.
-#[derive(Clone)]
-struct Post {
-    verb: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-}
-
-impl Post {
-    fn new(method: &str, params: &str) -> Self {
-        let headers = [
-            ("host", "localhost"),
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-        ];
-        Self {
-            verb: "POST",
-            headers: headers.map(|(name, value)| (name, value.to_owned())).into(),
-            body: format!(r#"{{"jsonrpc":"2.0","id":{ID},"method":"{method}","params":{params}}}"#),
-        }
-    }
-
-    /// `params` end in a brace; the envelope goes before it.
-    fn modern(method: &str, params: &str) -> Self {
-        let open = params.strip_suffix('}').unwrap();
-        let comma = if open.len() > 1 { "," } else { "" };
-        let meta = format!(r#"{{"{CLAIM}":"{MODERN}","{CAPABILITIES}":{{}}}}"#);
-        let post = Self::new(method, &format!(r#"{open}{comma}"_meta":{meta}}}"#));
-        let params: Value = serde_json::from_str(params).unwrap_or_default();
-        let name = ["name", "uri", "taskId"]
-            .iter()
-            .find_map(|key| params[key].as_str());
-        let post = post
-            .header("mcp-protocol-version", MODERN)
-            .header("mcp-method", method);
-        match name {
-            Some(name) => post.header("mcp-name", name),
-            None => post,
-        }
-    }
-
-    fn header(mut self, name: &'static str, value: &str) -> Self {
-        self = self.without(name);
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    fn without(mut self, name: &str) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
-        self
-    }
-
-    fn replace(mut self, from: &str, to: &str) -> Self {
-        assert!(self.body.contains(from), "{}", self.body);
-        self.body = self.body.replacen(from, to, 1);
-        self
-    }
-
-    fn body(mut self, body: impl Into<String>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    fn verb(mut self, verb: &'static str) -> Self {
-        self.verb = verb;
-        self
-    }
-
-    fn head(&self) -> String {
-        let lines = self
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"));
-        format!(
-            "{} /mcp HTTP/1.1\r\n{}",
-            self.verb,
-            lines.collect::<String>()
-        )
-    }
-
-    /// Returns the bytes, with this `Content-Length` whatever the body is.
-    fn promising(&self, length: usize) -> String {
-        format!(
-            "{}content-length: {length}\r\n\r\n{}",
-            self.head(),
-            self.body
-        )
-    }
-
-    fn chunked(&self, chunks: &str) -> String {
-        format!("{}transfer-encoding: chunked\r\n\r\n{chunks}", self.head())
-    }
-
-    fn text(&self) -> String {
-        self.promising(self.body.len())
     }
 }
 
@@ -451,7 +357,7 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
         FaultKind::CallerIdentity => Vec::new(),
         // It is answered after the upstream was asked: see `crossing/asked.rs`.
         FaultKind::Unanswerable => Vec::new(),
-        // It needs a hook that fails: see `hooks.rs`.
+        // It needs a hook that fails: see `hooks/failures.rs`.
         FaultKind::Hook => Vec::new(),
         // They need a weir that ends, a system without random numbers, or a catalog with a route to
         // an upstream that does not exist. No request makes one.
@@ -522,70 +428,4 @@ async fn every_fault_but_one_can_be_provoked() {
         &FaultKind::Internal,
     ];
     assert_eq!(quiet, others);
-}
-
-#[tokio::test]
-async fn what_http_itself_refuses_has_the_status_of_http() {
-    let rig = Rig::start().await;
-    let call = Post::modern("tools/call", CALL);
-    let many: Vec<_> = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
-    let large = format!("x-large: {}\r\n", "x".repeat(200_000));
-    let get =
-        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
-    for (request, status) in [
-        (get("/mcp", &large), 431),
-        (get("/mcp", &many.concat()), 431),
-        (call.head() + &large + "\r\n", 431),
-        ("nonsense\r\n\r\n".to_owned(), 400),
-        (get("/mcp", "bad header\r\n"), 400),
-        (get("/", ""), 404),
-        // A slash at the end changes nothing: this is a GET without a session.
-        (get("/mcp/", ""), 400),
-        (get("/mcp//", ""), 404),
-        (get("/mcp/x", ""), 404),
-        (get("/MCP", ""), 404),
-        (call.text().replacen("/mcp", "/other", 1), 404),
-    ] {
-        let answer = rig.send(&request).await;
-        assert_eq!(answer.status, status, "{answer:?}");
-    }
-    assert_eq!(rig.arrived(), 0);
-}
-
-#[tokio::test]
-async fn the_endpoint_says_which_http_methods_it_takes() {
-    let rig = Rig::start().await;
-    for verb in ["PUT", "PATCH", "HEAD", "TRACE"] {
-        let request =
-            format!("{verb} /mcp HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        let mut socket = Socket::connect(rig.weir.port()).await;
-        assert!(socket.send(request).await);
-        let head = socket.head().await.unwrap();
-        assert_eq!(head.status, 405, "{verb}");
-        assert_eq!(
-            head.header("allow"),
-            Some("POST, GET, DELETE, OPTIONS"),
-            "{verb}"
-        );
-    }
-}
-
-/// A `HEAD` answered as `GET` would be a stream, and a session has only one.
-#[tokio::test]
-async fn a_head_request_leaves_the_sessions_stream_alone() {
-    let rig = Rig::start().await;
-    let legacy = crate::support::client::Legacy::resume(rig.weir.url(), &rig.old, "2025-03-26");
-    let mut stream = legacy.listen().await;
-    let get = Post::new("x", "{}").header("mcp-session-id", &rig.old);
-    let head = get
-        .header("accept", "text/event-stream")
-        .verb("HEAD")
-        .body("");
-    let mut socket = Socket::connect(rig.weir.port()).await;
-    assert!(socket.send(head.text()).await);
-    assert_eq!(socket.head().await.unwrap().status, 405);
-    rig.asked[0].add_tool("added");
-    rig.weir.resync("new").await;
-    let told = stream.next_value().await;
-    assert_eq!(told["method"], "notifications/tools/list_changed");
 }

@@ -9,7 +9,7 @@ use weir::document::SyntaxError;
 use weir::import::{Imported, import};
 use weir::secret::Secret;
 
-/// What every environment variable holds where the checks look for leaks.
+/// The value of every environment variable where the checks look for leaks.
 const CANARY: &str = "c4n4ry-c4n4ry-c4n4ry-c4n4ry-c4n4ry";
 /// A secret by its look. Where it stands as a value, `import` must not copy it.
 const TOKEN: &str = "ghp_c4n4ryc4n4ryc4n4ry";
@@ -43,7 +43,7 @@ fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Con
     config::parse(text, Path::new("/nowhere/weir.yaml"), env)
 }
 
-/// What the types do not say about a config that is valid.
+/// Checks what the types do not say about a config that is valid.
 fn valid(config: &Config) {
     let open = !config.listen.address.ip().is_loopback();
     assert!(!open || config.listen.auth.is_some());
@@ -149,7 +149,7 @@ fn without_space(text: &str) -> String {
     text.chars().filter(inside).collect()
 }
 
-/// What is imported is a config once its variables are set, and has no secret in it.
+/// Checks that what is imported is a config once its variables are set, and has no secret in it.
 fn imported(text: &str, json: Option<&Value>) {
     let Ok(Imported { yaml, .. }) = import(text) else {
         return;
@@ -172,7 +172,7 @@ fn imported(text: &str, json: Option<&Value>) {
     }
 }
 
-/// How often the token is a value of its own where secrets are looked for.
+/// Counts the places where the token is a value of its own where secrets are looked for.
 fn secrets(json: &Value) -> usize {
     let places = ["/mcpServers", "/servers", "/mcp/servers"];
     let Some(Value::Object(servers)) = places.iter().find_map(|place| json.pointer(place)) else {

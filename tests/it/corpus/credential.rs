@@ -212,8 +212,8 @@ fn request(value: HeaderValue) -> Parts {
     request.body(()).expect("a request").into_parts().0
 }
 
-/// What the sender is told is fit for a header and has nothing of the credential; what operators are
-/// told has no signature and no secret in it.
+/// Checks that the text for the sender is fit for a header and has nothing of the credential, and
+/// that the text for operators has no signature and no secret in it.
 fn told(refusal: &Refusal, sent: &[u8]) {
     let public = refusal.kind.description();
     assert!(

@@ -129,7 +129,7 @@ fn is_refused(text: &str, refusal: &MessageError) {
     }
 }
 
-/// What weir answers is a response with that id.
+/// Checks that weir answers with a response of that id.
 fn answered(body: &[u8], id: Option<&Id>) {
     let text = std::str::from_utf8(body).unwrap();
     let Ok(Message::Response(response)) = Message::parse(text) else {

@@ -35,7 +35,8 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What is taken has its bytes in the answer, and is the same request or a response to it.
+/// Checks that what is taken has its bytes in the answer, and is the same request or a response to
+/// it.
 fn is_taken(data: &[u8], found: &Intercepted, is_response: bool) {
     let answer = std::str::from_utf8(data).unwrap();
     assert!(found.request.is_some() != found.response.is_some());

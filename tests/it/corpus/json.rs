@@ -153,7 +153,7 @@ fn edited(object: &Object<'_>, members: &[(String, &str)], key: &str) {
     assert_eq!(longer.borrowed(&new), None, "it was not in the text");
 }
 
-/// What `serde_json` makes of the whole text. It refuses three things that JSON allows.
+/// Returns what `serde_json` makes of the whole text. It refuses three things that JSON allows.
 fn read_whole(text: &str, members: &[(String, &str)]) {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(map)) => {

@@ -179,7 +179,8 @@ fn part(id: &str, era: Era, slot: usize, raw: &str) -> Part {
     }
 }
 
-/// What a caller reads: JSON on one line, under the names that lead back, and else what was listed.
+/// Checks what a caller reads: JSON on one line, under the names that lead back, and else as
+/// listed.
 fn listed(catalog: &Catalog, kind: Kind, era: Era, raw: &str) {
     let mut page = Some(0);
     while let Some(index) = page {

@@ -273,6 +273,30 @@ async fn the_time_of_a_call_stands_still_while_its_caller_is_asked() {
 }
 
 #[tokio::test]
+async fn the_wait_for_a_place_after_an_answer_is_time_of_the_call() {
+    let up = up().await;
+    let weir = weir(&up).top("defaults: { timeouts: { call: 3s } , limits: { in_flight: 1 } }");
+    let weir = weir.start().await;
+    let caller = able(&weir).await;
+    let mut stream = begun(&caller, &up, &question(&[("a", FORM)], "\"1\"")).await;
+    let asked = stream.next().await.unwrap();
+    let asked_call = async {
+        // Another call has the place.
+        let other = up.call().await;
+        let begun = tokio::time::Instant::now();
+        answer(&caller, &asked, "result", r#"{"action":"accept"}"#).await;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        other.answer(DONE).await;
+        let _unanswered = up.call().await;
+        (stream.finish().await, begun.elapsed())
+    };
+    let (other, (reply, took)) = tokio::join!(caller.call("up__ask", "{}"), asked_call);
+    assert_eq!(other.text(), "done");
+    assert_eq!(reply.code(), -32603, "{reply:?}");
+    assert!(took < std::time::Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_caller_is_not_asked_for_what_it_does_not_declare() {
     let ask = question(&[("a", FORM), ("b", ROOTS)], "\"s\"");
     let needs =

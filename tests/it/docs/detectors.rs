@@ -23,7 +23,8 @@ struct Labelled {
     value: String,
 }
 
-/// How often a class was found rightly, how often wrongly, and how often it was there.
+/// The places where a class was found rightly, those where it was found wrongly, and those where it
+/// was.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Score {
     right: usize,

@@ -1,4 +1,4 @@
-//! What operators are told of drift, on the command line.
+//! Drift on the command line, for operators.
 
 use super::*;
 use crate::support::ran::{Ran, weir};
@@ -8,7 +8,7 @@ fn told(ran: &Ran, weir: &Weir) -> String {
     ran.told(weir.home.path())
 }
 
-/// What they have says something else from now on.
+/// Gives their definitions another text.
 fn pull_the_rug(ann: &Upstream, bob: &Upstream) {
     has(
         ann,
@@ -227,7 +227,7 @@ async fn a_command_without_a_weir_holds_to_its_pins() {
     assert_eq!(called.code, Some(2), "{called:?}");
     assert_eq!(ann.count("tools/call"), 0);
     assert_eq!(fs::read(&files(&running)[0]).unwrap(), pins);
-    // What is no good is said, and left where it is.
+    // A file that is no good is told, and left where it is.
     let file_of_pins = files(&running).remove(0);
     fs::write(&file_of_pins, "no pins").unwrap();
     let offline = weir(["explain", name, "-c", &file, "--offline"]).await;
@@ -238,7 +238,7 @@ async fn a_command_without_a_weir_holds_to_its_pins() {
     assert_eq!(fs::read(&file_of_pins).unwrap(), b"no pins");
 }
 
-/// What `weir plan` says of another config.
+/// Returns what `weir plan` says of another config.
 async fn planned(running: &Weir, yaml: &str) -> Ran {
     let next = running.home.path().join("next.yaml");
     fs::write(&next, yaml).unwrap();
@@ -281,7 +281,7 @@ async fn a_plan_announces_no_redefinition_that_a_gate_will_hold() {
     let post = running.operate("/reload").send();
     post.await.unwrap();
     running.wait_tools(["ann__c"]).await;
-    // What is kept out is not announced as new.
+    // A definition that is kept out is not announced as new.
     let more = "drift: quarantine\n    namespace: ann2";
     let ran = planned(&running, &yaml.replace("resync: 1h", more)).await;
     let summary = "0 added, 0 removed, 1 renamed, 0 redefined";
@@ -301,7 +301,7 @@ async fn a_plan_says_what_is_held_though_pins_are_stored() {
             ran.out.contains("One.") && ran.out.contains("Two."),
             "{ran:?}"
         );
-        // What is left out already does not change.
+        // One that is left out already does not change.
         running.resync("ann").await;
         let ran = planned(&running, &next).await;
         assert_eq!(ran.out.contains(state), policy == "hold", "{ran:?}");

@@ -27,7 +27,7 @@ use seen::{assert_no_file, assert_none};
 use tree::Fate;
 use values::Planted;
 
-/// How many messages each of the three parts sends.
+/// The number of messages that each of the three parts sends.
 #[allow(
     clippy::disallowed_methods,
     reason = "how many is not a matter of the weir"
@@ -37,7 +37,7 @@ fn messages() -> usize {
     whole.map_or(300, |whole| whole.parse().unwrap()) / 3
 }
 
-/// How many messages are on their way at once: most of the time of one is waiting.
+/// The number of messages on their way at once: most of the time of one is waiting.
 const SIDE_BY_SIDE: usize = 16;
 
 /// Does something with the number of each message, for many at once.

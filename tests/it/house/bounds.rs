@@ -3,6 +3,8 @@
 //! the tests that it names.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use regex::Regex;
 
@@ -26,8 +28,8 @@ fn code(source: &Source) -> String {
 }
 
 fn table() -> String {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(root.join("docs/src/security.md")).unwrap()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(root.join("docs/src/security.md")).unwrap()
 }
 
 #[test]
@@ -69,4 +71,43 @@ fn no_channel_is_unbounded() {
     let found: Vec<_> = sources().into_iter().filter(unbounded).collect();
     let paths: Vec<_> = found.iter().map(|source| &source.path).collect();
     assert!(paths.is_empty(), "{paths:?}");
+}
+
+#[test]
+fn the_table_of_what_is_bounded_names_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let declared = Regex::new(r"\b(?:fn|mod) (\w+)").unwrap();
+    let mut names = BTreeSet::new();
+    for path in ["src", "tests/it"]
+        .map(|folder| super::files_below(&root.join(folder)))
+        .concat()
+    {
+        let text = fs::read_to_string(path).unwrap();
+        names.extend(
+            declared
+                .captures_iter(&text)
+                .map(|found| found[1].to_owned()),
+        );
+    }
+    let exists = |part: &str| match part.strip_suffix('…') {
+        Some(begin) => {
+            let mut others = names.range(begin.to_owned()..);
+            others.next().is_some_and(|name| name.starts_with(begin))
+        }
+        None => part == "*" || names.contains(part),
+    };
+    let named = Regex::new(r"`([a-z0-9_]+(?:::[a-z0-9_]+)*(?:…|::\*)?)`").unwrap();
+    let table = table();
+    let cells = table
+        .lines()
+        .filter_map(|line| line.strip_suffix('|')?.rsplit_once(" | "));
+    let tests: Vec<_> = cells
+        .flat_map(|(_, cell)| named.captures_iter(cell).map(|found| found[1].to_owned()))
+        .collect();
+    assert!(tests.len() > 100, "{tests:?}");
+    let gone: Vec<_> = tests
+        .iter()
+        .filter(|test| !test.split("::").all(exists))
+        .collect();
+    assert!(gone.is_empty(), "{gone:?}");
 }

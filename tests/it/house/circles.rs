@@ -243,7 +243,7 @@ mod tests {
             ("catalog/routes.rs", routes),
         ];
         assert_eq!(circles(&files), ["catalog/page.rs catalog/routes.rs"]);
-        // What imports a re-export does not import the file that re-exports it. Comments and tests
+        // An import of a re-export is none of the file that re-exports it. Comments and tests
         // import nothing.
         let routes = "// use super::page::Page;\npub struct Route(&'static str);";
         let tests = "\n#[cfg(test)]\nmod tests {\n    use crate::catalog::page::Page;\n}";

@@ -24,7 +24,7 @@ const HOMONYMS_TO_GO: &[(&str, &[&str])] = &[];
 
 /// Returns each name that several files give to a type that others can see, with the files.
 ///
-/// What is written in a config file (`config/raw`) has the name of what it becomes (`config`).
+/// The types of a config file (`config/raw`) have the names of what they become (`config`).
 fn homonyms<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> BTreeMap<String, Vec<&'a str>> {

@@ -202,13 +202,13 @@ impl Parser<'_> {
 
     fn define(&mut self, name: String) {
         self.at += 2;
-        // What is defined in a function or an impl has no path.
+        // A type that is defined in a function or an impl has no path.
         if self.open.iter().all(|is_module| *is_module) {
             self.found.definitions.insert(name);
         }
     }
 
-    /// What `use` or a part of its tree names, up to `;`, `,` or `}`.
+    /// Returns what `use` or a part of its tree names, up to `;`, `,` or `}`.
     fn imports(&mut self, mut path: Vec<String>, is_public: bool) {
         loop {
             let token = self.take();

@@ -8,7 +8,7 @@ use crate::support::weir::Weir;
 const MOST: u32 = 15;
 /// The cost of a message by itself, and how exact the clock is.
 const FLOOR: Duration = Duration::from_millis(20);
-/// How often each size is tried; the cheapest time counts.
+/// The tries for each size; the cheapest time counts.
 const ROUNDS: usize = 3;
 
 /// Sends inputs of two sizes, and compares what they cost.

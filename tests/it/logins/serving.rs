@@ -127,7 +127,7 @@ async fn a_weir_that_is_killed_while_it_refreshes_leaves_a_grant_that_works() {
         bounded("a refresh", wait).await;
         weir.signal(Signal::KILL);
         weir.ended().await;
-        // Whatever was being written, the stored file is complete.
+        // The stored file is complete, whatever was being written.
         assert!(rig.record()["refresh_token"].is_string());
         // A refresh token that the server issued but nobody stored is lost. A server that rotates
         // tokens has to allow for that, as this one does.

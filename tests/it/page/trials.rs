@@ -125,6 +125,22 @@ async fn a_form_is_made_of_the_schema_and_the_answer_stays_text() {
 }
 
 #[tokio::test]
+async fn numbers_of_a_form_keep_their_digits() {
+    let up = Upstream::named("up").raw_tool(GO).start().await;
+    let weir = started(Weir::over([&up]), "page: write, try_tools: true").await;
+    weir.wait_tools(["up__go"]).await;
+    let cookie = log_in(&weir, ADMIN_TOKEN).await.cookie();
+    let form = "name=up__go&p%3Ato=x&p%3Atimes=12345678901234567890123&arguments=%7B%22n%22%3A1e400%2C%22m%22%3A1.0%7D";
+    assert_eq!(post(&weir, &cookie, "/page/try", form).await.status, 200);
+    let sent = up.last("tools/call").raw(&["params", "arguments"]);
+    let expected = r#"{"n":1e400,"m":1.0,"to":"x","times":12345678901234567890123}"#;
+    assert_eq!(sent.as_deref(), Some(expected));
+    let page = post(&weir, &cookie, "/page/try", "name=up__go&arguments=%5B%5D").await;
+    page.has("the arguments are no JSON object");
+    assert_eq!(up.count("tools/call"), 1);
+}
+
+#[tokio::test]
 async fn an_operator_may_call_what_policies_permit() {
     let up = Upstream::named("up").tools(["read", "write"]).start().await;
     let policy = "permit(principal == Weir::Local::\"operator\", action == AgentCore::Action::\"up___read\", resource);\n";

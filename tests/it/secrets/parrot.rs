@@ -70,7 +70,7 @@ impl Parrot {
         self.inner.is_bad.store(true, Ordering::Relaxed);
     }
 
-    /// How often it has repeated what it was sent.
+    /// Returns how often it has repeated what it was sent.
     pub fn told(&self) -> usize {
         self.inner.told.load(Ordering::Relaxed)
     }

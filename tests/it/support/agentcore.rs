@@ -1,6 +1,7 @@
 //! Amazon Bedrock AgentCore as far as weir sees it: a gateway or a runtime behind a strict door, scripted by the test.
 //!
-//! What is documented is done as documented; what is not can be chosen, so that weir is tried with either.
+//! It does as documented where there is documentation; the rest can be chosen, so that weir is
+//! tried with either.
 
 mod answers;
 
@@ -30,7 +31,7 @@ pub const ARN: &str = "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/
 pub const RUNTIME_SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
 pub const MCP_SESSION: &str = "mcp-session-id";
 
-/// Who is let in.
+/// The callers that are let in.
 #[derive(Clone, Debug)]
 pub enum Door {
     Open,
@@ -54,7 +55,7 @@ impl Door {
 /// `auth` for [`Door::signed`].
 pub const SIGNED: &str = "{ type: sigv4, access_key_id: AKIDEXAMPLE, secret_access_key: { value: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY } }";
 
-/// How a version that is not offered is refused.
+/// The refusal of a version that is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuses {
     /// -32022, naming those that are.
@@ -65,7 +66,7 @@ pub enum Refuses {
     Plain,
 }
 
-/// What an id leads to one machine by.
+/// The id by which requests find their machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Led {
     /// `Mcp-Session-Id`
@@ -74,7 +75,7 @@ pub enum Led {
     Runtime,
 }
 
-/// What is instead of an answer.
+/// A substitute for an answer.
 #[derive(Clone, Debug)]
 pub enum Instead {
     /// A JSON-RPC error (raw) with this status; the id is the STRING "null", as seen live.
@@ -97,7 +98,7 @@ pub struct Script {
     /// Whether sessions are required; ids are only given out where they are.
     pub sessions: bool,
     pub led: Led,
-    /// How long the first request to a machine takes.
+    /// The time that the first request to a machine takes.
     pub cold: Duration,
     /// Whether the container refuses a session id that it did not give (`initialize` with one).
     pub jealous: bool,
@@ -282,7 +283,7 @@ impl Agentcore {
         }
     }
 
-    /// How many machines were started.
+    /// Returns the number of machines that were started.
     pub fn machines(&self) -> usize {
         self.script().machines.len()
     }

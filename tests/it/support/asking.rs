@@ -118,7 +118,7 @@ impl Builder {
         self
     }
 
-    /// What it can do, raw, in place of tools, resources with subscriptions, logging.
+    /// Sets its capabilities, raw, in place of tools, resources with subscriptions, logging.
     pub fn capabilities(mut self, raw: &str) -> Self {
         self.capabilities = raw.to_owned();
         self
@@ -248,7 +248,7 @@ impl Asking {
         self.requests(method).remove(at_least - 1)
     }
 
-    /// What was answered to a request of this id (raw): the whole body.
+    /// Returns the answer to a request of this id (raw): the whole body.
     pub fn answers(&self, id: &str) -> Vec<String> {
         let answers = self.requests("").into_iter();
         let answers = answers.filter(|got| got.raw(&["id"]).as_deref() == Some(id));
@@ -457,7 +457,8 @@ impl Inner {
         assert!(to.try_send(call).is_ok(), "there is room for a call");
     }
 
-    /// What it answers by itself: a result, which is empty where it is a stream, or an error.
+    /// Returns the answer that it gives by itself: a result, which is empty where it is a stream,
+    /// or an error.
     fn known(
         &self,
         request: &Recorded,
@@ -520,7 +521,7 @@ impl Inner {
 
     fn listen(&self, request: &Recorded, id: &str, out: &mpsc::Sender<Bytes>) {
         let mut wishes = request.value["params"]["notifications"].clone();
-        // What it does not know it does not acknowledge.
+        // It does not acknowledge what it does not know.
         if let Some(uris) = wishes["resourceSubscriptions"].as_array_mut() {
             uris.retain(|uri| !uri.as_str().unwrap().contains("refused"));
         }

@@ -1,4 +1,5 @@
-//! What plays AWS: keys that end, a door that recomputes signatures, services that give keys and secrets away.
+//! Doubles of AWS: keys that end, a server that recomputes signatures, services that give keys and
+//! secrets.
 
 mod door;
 mod services;
@@ -76,7 +77,7 @@ impl Keyring {
         *self.life.lock().unwrap() = life;
     }
 
-    /// How many keys were issued.
+    /// Returns the number of keys that were issued.
     pub fn issued(&self) -> u64 {
         self.issued.load(Ordering::Relaxed)
     }
@@ -102,7 +103,7 @@ impl Keyring {
         }
     }
 
-    /// Who signed.
+    /// The id of the key that signed.
     pub fn judge(
         &self,
         service: &str,

@@ -70,7 +70,7 @@ pub fn http2() -> reqwest::Client {
 /// A 2026-07-28 client: every request self-contained.
 pub struct Modern {
     wire: Wire,
-    /// What `clientCapabilities` says, raw.
+    /// The value of `clientCapabilities`, raw.
     pub capabilities: String,
 }
 

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::at;
 use super::aws::Keyring;
 
-/// How a function ends.
+/// The ways in which a function ends.
 #[derive(Clone, Debug)]
 pub enum Function {
     /// It is this file of `tests/hooks`.

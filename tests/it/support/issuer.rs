@@ -39,7 +39,7 @@ struct Inner {
 struct State {
     key: Arc<SigningKey>,
     key_id: String,
-    /// What there is, by path.
+    /// The answers, by path.
     pages: BTreeMap<String, Page>,
     asked: Vec<String>,
     mood: Mood,
@@ -54,7 +54,7 @@ pub struct Page {
     pub body: Bytes,
 }
 
-/// How it behaves at all.
+/// The behaviour of the issuer as a whole.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Well,
@@ -180,7 +180,7 @@ impl Issuer {
         self.state().asked.clone()
     }
 
-    /// How often the key set was fetched.
+    /// Returns how often the key set was fetched.
     pub fn key_fetches(&self) -> usize {
         self.asked().iter().filter(|path| *path == KEYS).count()
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::weir::Process;
 
-/// What a command left behind.
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,

@@ -38,7 +38,7 @@ const PASSED: [&str; 9] = [
     "user-agent",
 ];
 
-/// How the runtime was created, and what is in its image.
+/// The settings that the runtime was created with, and its image.
 pub struct Settings {
     /// `requestHeaderAllowlist`.
     pub allowed: Vec<&'static str>,
@@ -52,7 +52,7 @@ pub struct Settings {
     pub restless: bool,
     /// The pause between pings.
     pub ping: Duration,
-    /// How long a machine lives without a request.
+    /// The time that a machine lives without a request.
     pub idle: Duration,
 }
 

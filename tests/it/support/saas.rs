@@ -34,7 +34,7 @@ struct Inner {
     script: Mutex<Script>,
 }
 
-/// How it behaves. Set before or while it runs.
+/// Its behaviour, set before or while it runs.
 pub struct Script {
     /// Merged into the authorization server metadata; `null` takes a member away.
     pub metadata: Value,
@@ -279,7 +279,7 @@ impl Script {
         format!("{what}-secret-{}", self.number)
     }
 
-    /// Who comes here is logged in and consents.
+    /// Logs everybody in, who then consents.
     fn authorize(&mut self, uri: &Uri, issuer: &str) -> Response {
         let asked = pairs(uri.query().unwrap());
         let is_document = asked["client_id"].starts_with("https://");

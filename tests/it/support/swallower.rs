@@ -57,12 +57,12 @@ impl Swallower {
         }
     }
 
-    /// How many connections were opened.
+    /// Returns the number of connections that were opened.
     pub fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// How many of them were not closed by the side that opened them.
+    /// Returns the number of those that were not closed by the side that opened them.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }

@@ -189,7 +189,7 @@ impl Client {
     }
 }
 
-/// How a door takes connections.
+/// Returns the settings with which a door takes connections.
 pub fn config(
     pair: &Pair,
     clients: Option<&Ca>,

@@ -31,7 +31,7 @@ struct Inner {
 }
 
 struct State {
-    /// What comes next, and at the end for ever.
+    /// The next answers; the last stays.
     says: VecDeque<Says>,
     life: Option<u64>,
     /// The `client_secret` that is accepted, if not any.
@@ -122,12 +122,12 @@ impl TokenServer {
         format!("{}/token", self.issuer())
     }
 
-    /// What comes next, each once, and the last for ever.
+    /// Sets the next answers, each once; the last stays.
     pub fn says(&self, says: impl IntoIterator<Item = Says>) {
         self.inner.state().says = says.into_iter().collect();
     }
 
-    /// How many seconds tokens live, if it says so.
+    /// Sets the seconds that tokens live; `None` says nothing of them.
     pub fn life(&self, life: Option<u64>) {
         self.inner.state().life = life;
     }
@@ -266,7 +266,7 @@ fn json(status: u16, body: String) -> Response<Body> {
     response.body(Bytes::from(body).into()).unwrap()
 }
 
-/// What a JWT says, without looking at its signature: header and claims.
+/// Returns header and claims of a JWT, without looking at its signature.
 pub fn jwt(token: &str) -> (HashMap<String, serde_json::Value>, serde_json::Value) {
     use base64::Engine as _;
     let part = |text: &str| {

@@ -45,7 +45,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What the server's tasks and the handle share.
+/// The parts that the server's tasks and the handle share.
 pub struct Inner {
     address: SocketAddr,
     script: Mutex<Script>,
@@ -112,7 +112,7 @@ impl Upstream {
         self.log().seen().of(method).cloned().collect()
     }
 
-    /// How many requests with this JSON-RPC method so far.
+    /// Counts the requests with this JSON-RPC method so far.
     pub fn count(&self, method: &str) -> usize {
         self.log().seen().count(method)
     }

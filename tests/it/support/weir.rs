@@ -29,7 +29,7 @@ pub struct Builder {
     launch: Launch,
 }
 
-/// How the program is started.
+/// The settings that the program is started with.
 #[derive(Clone, Default)]
 struct Launch {
     /// Whether the listener has TLS, so that readiness is asked of the admin listener.
@@ -108,7 +108,7 @@ impl Weir {
         self.process.stderr()
     }
 
-    /// How many files and sockets weir has open.
+    /// Counts the files and sockets that weir has open.
     pub fn descriptors(&self) -> usize {
         self.process.descriptors()
     }
@@ -123,7 +123,7 @@ impl Weir {
         self.process.cpu()
     }
 
-    /// What `/upstreams` says of one upstream.
+    /// Returns what `/upstreams` says of one upstream.
     pub async fn told(&self, upstream: &str) -> Value {
         let page = self.admin("/upstreams").await;
         let rows = page["upstreams"].as_array().unwrap();
@@ -179,7 +179,7 @@ impl Weir {
         pool().post(self.admin_url(path)).bearer_auth(ADMIN_TOKEN)
     }
 
-    /// What an admin page says.
+    /// Returns the answer of a path of the admin listener.
     pub async fn admin(&self, path: &str) -> Value {
         let got = bounded(
             "the admin listener",

@@ -154,7 +154,7 @@ async fn the_name_of_somebody_else() {
         let told = zoo.listed().await;
         let conflicts = told["conflicts"].to_string();
         assert!(conflicts.contains("taken by well"), "{told:#}");
-        // Who keeps the name is told of it too.
+        // The upstream that keeps the name is told of it too.
         let told = zoo.weir.told("well").await;
         assert!(
             told["conflicts"].to_string().contains("of beast"),

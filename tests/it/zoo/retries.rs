@@ -1,4 +1,5 @@
-//! What is tried again, and what is not: a call that may have run runs once, unless the tool does not mind.
+//! Calls that are tried again, and those that are not: one that may have run runs once, unless the
+//! tool does not mind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +58,7 @@ async fn a_tool_that_does_not_mind_is_called_once_more() {
             assert_eq!(up.count("tools/call"), before + 2);
             up.heal();
             zoo.works().await;
-            // What the upstream answered is an answer.
+            // The upstream has answered.
             for fault in [Fault::Status(500), Fault::Status(404), Fault::Html] {
                 let before = up.count("tools/call");
                 up.fault(search(), Times::Next(1), fault.clone());

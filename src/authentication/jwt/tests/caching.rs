@@ -342,7 +342,7 @@ async fn keys_in_a_file_are_used_and_followed() {
     cell.look(Duration::ZERO).await;
     assert!(verdict(&new, "new", 1).is_ok());
     assert!(verdict(&old, "old", 1).is_err());
-    // What cannot be used changes nothing.
+    // A set that cannot be used changes nothing.
     std::fs::write(&path, "{\"keys\":[]}").unwrap();
     cell.look(Duration::ZERO).await;
     assert!(verdict(&new, "new", 2).is_ok());

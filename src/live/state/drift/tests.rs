@@ -16,7 +16,7 @@ use crate::protocol::era::Era;
 
 const ANN: u64 = 0;
 
-/// What one upstream under one setting lists, and what callers see of it.
+/// The listings of one upstream under one setting, and what callers see of them.
 struct Run {
     state: State,
     seen: Option<Arc<Catalog>>,
@@ -106,7 +106,7 @@ impl Run {
         self.effects.accepted.pop().unwrap()
     }
 
-    /// What callers see of a tool or prompt, as its upstream would list it.
+    /// Returns what callers see of a tool or prompt, as its upstream would list it.
     fn sees(&self, name: &str) -> Option<String> {
         let catalog = self.seen.as_ref().unwrap();
         let exposed = format!("ann__{name}");
@@ -121,7 +121,7 @@ impl Run {
         listed.prepared.drift().clone()
     }
 
-    /// What waits: the name, and the class of what it says.
+    /// Returns what waits: the name, and the class of the change.
     fn waits(&self) -> Vec<(String, ChangeClass)> {
         let drift = self.drift();
         let drifted = drift.drifted.iter();
@@ -133,13 +133,13 @@ impl Run {
 
 const SEND: &str = r#"{"name":"send","description":"Sends.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"to":{"type":"string","description":"Whom."}},"required":["to"]}}"#;
 
-/// What [`SEND`] is called otherwise, and says otherwise.
+/// [`SEND`] under another name and with another text.
 fn called(name: &str, text: &str) -> String {
     let named = SEND.replace("\"send\"", &format!("\"{name}\""));
     named.replace("Sends.", text)
 }
 
-/// What [`SEND`] becomes, one of each class.
+/// Changes of [`SEND`], one of each class.
 fn redefinitions() -> [(ChangeClass, String); 6] {
     let of = |from: &str, to: &str| {
         assert!(SEND.contains(from));
@@ -201,7 +201,7 @@ fn each_class_under_each_setting() {
                 assert_eq!(run.effects.drifted.len(), waits.len(), "{what}");
                 // The same again is no news.
                 assert!(!run.lists(&[&after]), "{what}");
-                // What passed is the measure from now on.
+                // The definition that passed is the measure from now on.
                 run.lists(&[SEND]);
                 let back = policy == "accept" || !passes || {
                     let back = crate::catalog::compare_definitions(Kind::Tools, &after, SEND);
@@ -360,7 +360,7 @@ fn what_is_held_is_called_again_only_if_its_upstream_still_allows_it() {
     assert!(!repeatable(&run));
     run.lists(&[&tool(true, "Sends all.")]);
     assert!(repeatable(&run));
-    // What it was pinned without, it does not get by being held.
+    // It does not get by being held what it was pinned without.
     let mut run = Run::with("drift: hold");
     run.lists(&[&tool(false, "Sends.")]);
     run.lists(&[&tool(true, "Sends.")]);
@@ -429,7 +429,7 @@ fn a_server_at_another_address_is_held_to_nothing() {
     run.lists(&[SEND]);
     run.lists(&[&called("send", "Held.")]);
     run.configured(1, &at(2));
-    // What was shown is shown until it answers.
+    // The definition from before is shown until it answers.
     assert_eq!(run.sees("send").as_deref(), Some(SEND));
     assert!(run.state.pins(1).is_none());
     run.configured(

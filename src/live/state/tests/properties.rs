@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What one attempt of an upstream led to: tools by name, or a failure.
+/// The outcome of one attempt of an upstream: tools by name, or a failure.
 type Attempt = Option<Vec<String>>;
 
 /// Names that are legal, and names that are not; few enough to meet each other again.

@@ -1,4 +1,4 @@
-//! What becomes of what is known under another config.
+//! Known listings under another config.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn under_another_config_links_that_stay_keep_what_is_known_wherever_they_stand()
     let yaml = "upstreams:\n  new: { command: x }\n  bob: { url: http://127.0.0.1:2/mcp }\n  ann: { url: http://127.0.0.1:1/mcp }\n";
     assert_eq!(configured(&mut run, yaml, &[7, 1, 0]), Did::Publish);
     assert_eq!(run.tools(), ["bob__b", "ann__a"]);
-    // What an earlier round says is as old as it was.
+    // The word of an earlier round is as old as it was.
     assert_eq!(run.lists(ANN, 4, &["old"]), Did::Nothing);
     assert_eq!(run.lists(7, 1, &["n"]), Did::Publish);
     assert_eq!(run.tools(), ["new__n", "bob__b", "ann__a"]);

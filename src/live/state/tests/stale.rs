@@ -1,4 +1,4 @@
-//! What callers are told of listings that cannot be renewed.
+//! Listings that cannot be renewed, as callers see them.
 
 use super::*;
 use crate::catalog::StaleSince;

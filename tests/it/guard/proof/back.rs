@@ -11,7 +11,7 @@ use crate::support::weir::Weir;
 
 const ACTIONS: &str = "{ EMAIL: tokenise, STAFF: tokenise, NAME: tokenise, PHONE: mask, INTERNATIONAL_BANK_ACCOUNT_NUMBER: mask, CREDIT_DEBIT_CARD_NUMBER: mask }";
 
-/// How many pairs of upstreams there are, whose messages go side by side.
+/// The number of pairs of upstreams, whose messages go side by side.
 const LANES: usize = 8;
 
 #[tokio::test]

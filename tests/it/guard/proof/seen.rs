@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use super::super::planted::base64_forms;
 use super::values::{DIGITS, MARKS};
 
-/// How often escapes are taken away: a text may be escaped again.
+/// The rounds of taking escapes away: a text may be escaped again.
 const LAYERS: usize = 3;
 
 /// Fails if a planted value is in bytes: as it is, in other case, escaped, percent-encoded, as character

@@ -1,4 +1,4 @@
-//! What a gateway or a runtime answers, once the door is open.
+//! The answers of a gateway or a runtime to callers that it lets in.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn result(id: &Value, result: &Value) -> Answer {
     json(200, body.to_string())
 }
 
-/// What is scripted in place of an answer.
+/// Returns what is scripted in place of an answer.
 fn scripted(script: &mut Script, method: &str) -> Option<Instead> {
     let fits =
         |(on, _, left): &(String, Instead, usize)| *left > 0 && (on.is_empty() || on == method);
@@ -104,7 +104,7 @@ impl Inner {
         };
         if let Some(session) = session {
             let value = session.parse().unwrap();
-            // What the server itself gave out goes before what the platform makes up.
+            // Ids of the server itself go before those that the platform makes up.
             answer.headers_mut().entry(MCP_SESSION).or_insert(value);
         }
         (answer, cold)

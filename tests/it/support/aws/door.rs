@@ -26,7 +26,7 @@ struct Inner {
     keys: Arc<Keyring>,
     target: String,
     http: reqwest::Client,
-    /// What became of every request, and by whose key.
+    /// The outcome of every request, and the key that signed it.
     judged: Mutex<Vec<Result<String, SignatureError>>>,
     /// Path and query of every request.
     targets: Mutex<Vec<String>>,
@@ -63,7 +63,8 @@ impl SigDoor {
         &self.origin
     }
 
-    /// What became of every request so far: the id of the key that signed it, or why it was turned away.
+    /// Returns the outcome of every request so far: the id of the key that signed it, or why it was
+    /// refused.
     pub fn judged(&self) -> Vec<Result<String, SignatureError>> {
         self.inner.judged.lock().unwrap().clone()
     }

@@ -29,7 +29,7 @@ pub struct Services {
 pub struct Called {
     /// `AssumeRole`, `GetSecretValue`, `container`, or method and path.
     pub what: String,
-    /// Who signed.
+    /// The id of the key that signed.
     pub key: String,
     /// Its body.
     pub body: Value,
@@ -40,13 +40,13 @@ pub struct Inner {
     called: Mutex<Vec<Called>>,
     /// `SecretString` by `SecretId`.
     pub secrets: Mutex<HashMap<String, String>>,
-    /// What targets of gateways say in turn when they are asked; the last stays.
+    /// The statuses of targets of gateways, in turn as they are asked; the last stays.
     pub targets: Mutex<BTreeMap<String, Target>>,
-    /// What is answered in place of everything: status, type of the error.
+    /// The answer in place of everything: status, type of the error.
     pub failing: Mutex<Option<(u16, String)>>,
-    /// How often that was answered.
+    /// The number of times that this was answered.
     pub failed: AtomicU64,
-    /// What `GetResourceOauth2Token` gives.
+    /// The token that `GetResourceOauth2Token` gives.
     pub access_token: Mutex<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct Inner {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub status: String,
-    /// What it becomes, one status each time that it is looked at.
+    /// The statuses to come, one each time that it is looked at.
     pub next: Vec<String>,
     /// Members of `targetConfiguration.mcp`.
     pub mcp: Value,
@@ -105,7 +105,7 @@ impl Services {
         self.inner.called.lock().unwrap().clone()
     }
 
-    /// How often this was called.
+    /// Returns how often this was called.
     pub fn count(&self, what: &str) -> usize {
         let called = self.called();
         called.iter().filter(|called| called.what == what).count()

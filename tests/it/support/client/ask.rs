@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::{Reply, Stream, pool};
 use crate::support::{bounded, fields, object, quote, raw};
 
-/// What both clients share: the pool, the URL, the ids.
+/// The parts that both clients have: the pool, the URL, the ids.
 pub(super) struct Wire {
     http: reqwest::Client,
     url: String,

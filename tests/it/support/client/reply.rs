@@ -212,7 +212,7 @@ impl Reply {
             .to_owned()
     }
 
-    /// What came before the response, with this method.
+    /// Returns the messages with this method that came before the response.
     pub fn notifications(&self, method: &str) -> Vec<Value> {
         self.events
             .iter()

@@ -1,4 +1,4 @@
-//! What is answered, once a request has passed the checks of its era.
+//! The answers to requests that have passed the checks of their era.
 
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ pub async fn answer(inner: &Arc<Inner>, exchange: &Exchange, out: &mpsc::Sender<
     }
 }
 
-/// What a modern result carries besides its content.
+/// The members of a modern result besides its content.
 fn stamps(inner: &Inner, cached: bool) -> String {
     let script = inner.script();
     let info = script.server_info();

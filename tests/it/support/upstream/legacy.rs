@@ -77,7 +77,7 @@ fn admit(inner: &Inner, headers: &HeaderMap, id: Option<&str>) -> Admission {
     Admission::Session(session)
 }
 
-/// What servers say to a request outside a session, the modern probe among them (facts: measured).
+/// The answers of servers to a request outside a session, the modern probe among them.
 fn no_session(sdk: Option<Sdk>) -> Response<Body> {
     match sdk {
         Some(Sdk::PyStateful) => refusal(

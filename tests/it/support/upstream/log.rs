@@ -1,4 +1,4 @@
-//! What reached a scripted upstream, and a way to wait for it.
+//! The requests that reached a scripted upstream, and a way to wait for them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -74,9 +74,9 @@ pub struct Seen {
     pub requests: Vec<Recorded>,
     /// Every call given up.
     pub cancelled: Vec<Cancelled>,
-    /// How many calls of each tool are running.
+    /// The number of calls that are running, by tool.
     pub running: HashMap<String, usize>,
-    /// How many legacy GET streams and modern listen streams are open.
+    /// The number of open legacy GET streams and modern listen streams.
     pub listeners: usize,
     /// The most calls that ran at once.
     pub most_running: usize,
@@ -91,7 +91,7 @@ impl Seen {
             .filter(move |request| request.method == method)
     }
 
-    /// How many requests had this JSON-RPC method.
+    /// Counts the requests that had this JSON-RPC method.
     pub fn count(&self, method: &str) -> usize {
         self.of(method).count()
     }

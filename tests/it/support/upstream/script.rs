@@ -1,4 +1,4 @@
-//! What a scripted upstream has, how it answers, and what goes wrong with it.
+//! The script of an upstream: what it has, how it answers, and what goes wrong with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,14 +70,14 @@ impl Kind {
     }
 }
 
-/// How answers travel.
+/// The carriers of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Json,
     Sse,
 }
 
-/// How lists are cut.
+/// The way in which lists are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paging {
     /// All in one page.
@@ -92,7 +92,7 @@ pub enum Paging {
     Shifting,
 }
 
-/// How often.
+/// The number of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     Next(usize),
@@ -124,7 +124,7 @@ pub enum On {
     Tool(String),
 }
 
-/// What goes wrong.
+/// A fault of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This status and no body.
@@ -174,7 +174,7 @@ pub struct Rule {
     pub fault: Fault,
 }
 
-/// What comes back from a tool (or a prompt, or a resource).
+/// The answer of a tool (or a prompt, or a resource).
 #[derive(Clone, Debug, Default)]
 pub enum Outcome {
     /// Says who answered and what it was given.
@@ -264,7 +264,7 @@ pub struct Script {
     pub empty: Times,
     /// Headers without which nothing is answered, and what 401 says.
     pub doors: Vec<(String, String)>,
-    /// Whose live tokens are let in, if it is a matter of tokens.
+    /// The server whose live tokens are let in, if it is a matter of tokens.
     pub tokens: Option<TokenServer>,
 }
 

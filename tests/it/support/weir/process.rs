@@ -22,7 +22,7 @@ pub struct Process {
     readers: TaskTracker,
 }
 
-/// What a pipe has brought so far.
+/// The text that a pipe has brought so far.
 #[derive(Clone)]
 struct Captured {
     text: Arc<Mutex<String>>,
@@ -118,7 +118,7 @@ impl Process {
         self.pid
     }
 
-    /// How many files and sockets it has open.
+    /// Counts the files and sockets that it has open.
     pub fn descriptors(&self) -> usize {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
         open.count()

@@ -11,7 +11,7 @@ fn tool(name: &str, text: &str, argument: &str) -> String {
     )
 }
 
-/// What the tool of this exposed name says.
+/// Returns the description of the tool with this exposed name.
 fn says(run: &Run, name: &str) -> Option<String> {
     let catalog = run.seen.as_ref().unwrap();
     let text = catalog.definition(Kind::Tools, &format!("ann__{name}"))?;

@@ -35,7 +35,7 @@ proptest! {
                 arguments.collect::<Vec<_>>().join(",")
             )
         };
-        // What steers a model, and what widening does not touch.
+        // Texts that steer a model, and what widening does not touch.
         let steers = |raw: &str| {
             let object = Object::parse(raw).unwrap();
             ["description", "annotations"].map(|key| object.get(key).unwrap().to_owned())

@@ -69,7 +69,7 @@ fn a_name_that_was_left_is_still_pinned() {
     assert_eq!(run.sees("send").as_deref(), Some(SEND));
     assert_eq!(run.sees("post"), Some(post.clone()));
     assert_eq!(run.waits(), [("send".to_owned(), ChangeClass::Description)]);
-    // What went on under another name does not go on under a third as well.
+    // One that went on under another name does not go on under a third as well.
     let mut run = Run::with("drift: hold");
     run.lists(&[SEND]);
     run.lists(&[&post]);
@@ -100,7 +100,7 @@ fn what_cannot_be_told_apart_is_no_other_name() {
         moved.collect::<Vec<_>>(),
         [("send", "v2_send"), ("twin", "v2_twin")]
     );
-    // What takes no arguments is known by its words alone.
+    // A tool that takes no arguments is known by its words alone.
     let bare = |name: &str, text: &str| {
         format!(r#"{{"name":"{name}","description":"{text}","inputSchema":{{"type":"object"}}}}"#)
     };
