@@ -14,6 +14,7 @@ mod data;
 mod figures;
 mod guarded;
 mod hooks;
+mod last_error;
 mod limited;
 pub mod names;
 mod observed;
@@ -39,8 +40,9 @@ use crate::telemetry::Tracer;
 
 pub(crate) use blame::blame_text;
 pub(crate) use callers::caller_label;
-pub use figures::{CallCounts, CallKey};
+pub use figures::{CallCounts, CallKey, last_errors};
 pub use hooks::HookMetrics;
+pub use last_error::LastError;
 pub use limited::LimitCounter;
 pub use observed::{Observed, ObservedCredentials, ObservedReloads, ObservedUpstream};
 pub use process::ProcessMemory;

@@ -1,13 +1,14 @@
 //! Counters of requests that went to an upstream: by upstream, method and tool, and by how long they took.
 
 use foldhash::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
+use crate::metrics::last_error::LastError;
 use crate::name::UpstreamId;
 use crate::protocol::error::Blame;
 use crate::telemetry::Tracer;
@@ -67,6 +68,7 @@ pub(crate) struct Series {
     pub(super) added_nanoseconds: Counter,
     /// Calls that did not end well, in the order of [`BLAMES`].
     pub(super) blames: [Counter; BLAMES.len()],
+    last_error: Mutex<Option<Box<LastError>>>,
 }
 
 impl Series {
@@ -93,6 +95,18 @@ impl Series {
                 counter.add(1);
             }
         }
+    }
+}
+
+impl Series {
+    /// Keeps the error with which a request ended, in place of the one before.
+    pub(crate) fn note_error(&self, error: LastError) {
+        *self.last_error.lock() = Some(Box::new(error));
+    }
+
+    /// Returns the error that was kept last.
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().as_deref().cloned()
     }
 }
 
