@@ -22,6 +22,7 @@ pub mod search;
 mod sender;
 mod state;
 mod status;
+mod token;
 pub mod trial;
 pub mod work;
 
@@ -55,6 +56,7 @@ pub use response::keep;
 pub use sender::AdminSender;
 pub use state::AdminState;
 pub use status::{UpstreamCounts, WeirStatus};
+pub use token::AdminToken;
 
 /// Returns the routes of the admin listener. A
 /// request without a token or role that it needs is rejected (401, or 403 if no token can be right or
