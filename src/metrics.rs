@@ -11,6 +11,7 @@ mod blame;
 mod callers;
 mod counter;
 mod data;
+mod exemplar;
 mod figures;
 mod guarded;
 mod hooks;

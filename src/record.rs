@@ -383,6 +383,10 @@ impl Drop for Record {
         let place = traced.as_ref().map(|traced| traced.place());
         let trace_id = place.and_then(RequestTrace::trace_text);
         let destination = self.destination.as_ref();
+        if let (Some(to), Some(trace)) = (destination, place.and_then(RequestTrace::recorded)) {
+            let added = self.upstream_time.is_answered.then_some(added);
+            to.series.note_trace(trace, took, added);
+        }
         let ended = Ended {
             request_id: self.trace.request_id(),
             trace_id: trace_id.as_deref().or(self.trace.trace_id()),

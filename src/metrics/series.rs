@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
+use crate::metrics::exemplar::Exemplars;
 use crate::metrics::last_error::LastError;
 use crate::name::UpstreamId;
 use crate::protocol::error::Blame;
-use crate::telemetry::Tracer;
+use crate::telemetry::{SpanContext, Tracer};
 
 /// Upper bounds of the durations, in seconds: a factor of two or two and a half between two, so that the 95th and the 99th
 /// percentile can be told. Each one is a line for every tool.
@@ -66,6 +67,8 @@ pub(crate) struct Series {
     /// Of the calls that were answered: up to each of [`ADDED_BOUNDS`], and above.
     pub(super) added_buckets: [Counter; ADDED_BOUNDS.len() + 1],
     pub(super) added_nanoseconds: Counter,
+    pub(super) exemplars: Exemplars<{ BOUNDS.len() + 1 }>,
+    pub(super) added_exemplars: Exemplars<{ ADDED_BOUNDS.len() + 1 }>,
     /// Calls that did not end well, in the order of [`BLAMES`].
     pub(super) blames: [Counter; BLAMES.len()],
     last_error: Mutex<Option<Box<LastError>>>,
@@ -86,6 +89,15 @@ impl Series {
     pub(crate) fn record_added(&self, added: Duration) {
         let buckets = &self.added_buckets;
         observe(added, &ADDED_BOUNDS, buckets, &self.added_nanoseconds);
+    }
+
+    /// Keeps the recorded trace of a request that was counted, as an example of what takes so long.
+    pub(crate) fn note_trace(&self, trace: &SpanContext, took: Duration, added: Option<Duration>) {
+        self.exemplars.keep(bucket_of(took, &BOUNDS), took, trace);
+        if let Some(added) = added {
+            let bucket = bucket_of(added, &ADDED_BOUNDS);
+            self.added_exemplars.keep(bucket, added, trace);
+        }
     }
 
     /// Counts a request that did not end well, by who has to act.
@@ -112,12 +124,16 @@ impl Series {
 
 /// Counts a duration in a histogram.
 fn observe(took: Duration, bounds: &[f64], buckets: &[Counter], nanoseconds: &Counter) {
-    let seconds = took.as_secs_f64();
-    let bucket = bounds.iter().filter(|bound| seconds > **bound).count();
-    if let Some(counter) = buckets.get(bucket) {
+    if let Some(counter) = buckets.get(bucket_of(took, bounds)) {
         counter.add(1);
     }
     nanoseconds.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Returns the place of a duration's bucket among those of a histogram.
+fn bucket_of(took: Duration, bounds: &[f64]) -> usize {
+    let seconds = took.as_secs_f64();
+    bounds.iter().filter(|bound| seconds > **bound).count()
 }
 
 /// The labels of a finding: the part of a call (`arguments`, `results`), what was found, and what
