@@ -11,6 +11,7 @@ pub mod events;
 pub mod explain;
 mod front_gateway;
 mod hooks;
+mod last_errors;
 mod metrics;
 mod operators;
 pub mod pasted;
@@ -21,6 +22,7 @@ pub mod search;
 mod sender;
 mod state;
 mod status;
+mod token;
 pub mod trial;
 pub mod work;
 
@@ -46,6 +48,7 @@ use crate::name::Naming;
 use crate::upstream::{HealthState, Link};
 
 pub use access::AdminAccess;
+pub(crate) use front_gateway::describe_front;
 pub use metrics::{add_metrics, export_metrics};
 pub(crate) use records::{RecordsAnswer, find_records};
 pub(crate) use reloads::reload;
@@ -53,6 +56,7 @@ pub use response::keep;
 pub use sender::AdminSender;
 pub use state::AdminState;
 pub use status::{UpstreamCounts, WeirStatus};
+pub use token::AdminToken;
 
 /// Returns the routes of the admin listener. A
 /// request without a token or role that it needs is rejected (401, or 403 if no token can be right or
@@ -152,8 +156,8 @@ fn rivalries_of(link: &Link, catalog: &Catalog) -> Vec<String> {
 /// failure and since when; `next_try_in_seconds`, unless only the schedule
 /// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, lists
 /// that failed while others came, what was left out of it and why, rules that match nothing, name
-/// conflicts that involve this upstream; calls
-/// under way and waiting, and why the last failed call failed.
+/// conflicts that involve this upstream; calls under way and waiting, why the last call failed to
+/// reach it, and the last error of each tool, of at most 20 the newest first.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (reason, since) = match link.health.state() {
@@ -203,6 +207,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
             "reason": last.reason,
             "seconds_ago": last.at.elapsed().as_secs(),
         })),
+        "last_errors": last_errors::of_upstream(&link.metrics),
         "calls": {
             "in_flight": load.in_flight,
             "queued": load.queued,

@@ -15,6 +15,7 @@ mod drift;
 mod events;
 mod explain;
 mod figures;
+mod front_gateway;
 mod layout;
 mod login;
 mod plan;
@@ -185,10 +186,11 @@ async fn show_upstreams(
     let query = query.unwrap_or_default();
     let wanted = UpstreamQuery::parse(&query);
     let outcome = actions::outcome_of(&query);
+    let sync = Arc::clone(&page.operators.front_gateway);
     page.show(
         PageView::Upstreams,
         (visitor, StatusCode::OK, outcome),
-        move |snapshot| upstreams::draw(snapshot, visitor, &wanted),
+        move |snapshot| upstreams::draw(snapshot, visitor, &wanted, &sync),
     )
     .await
 }

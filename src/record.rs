@@ -7,6 +7,7 @@
 //! has of the request (`telemetry`), which begins and ends with it.
 
 mod audited;
+mod counted;
 mod data;
 mod spans;
 mod traced;
@@ -62,6 +63,8 @@ pub struct Record {
     upstream_time: UpstreamTime,
     /// The party to blame for an error of the upstream, by its code.
     code_blame: Option<Blame>,
+    /// The reason why the request ends with an error.
+    error: Option<Box<str>>,
 }
 
 /// How long an upstream took, over all attempts.
@@ -119,6 +122,7 @@ impl Record {
             traced: None,
             upstream_time: UpstreamTime::default(),
             code_blame: None,
+            error: None,
         }
     }
 
@@ -293,7 +297,11 @@ impl Record {
     /// Notes the error of an upstream as the caller gets it: a JSON-RPC error, as JSON text.
     pub fn set_error(&mut self, error: &str) {
         let error = Object::parse(error).unwrap_or_default();
-        self.code_blame = Some(blame_of_code(error.get("code")));
+        let code = error.get("code");
+        self.code_blame = Some(blame_of_code(code));
+        // Its message may be data.
+        let code = code.and_then(|code| code.parse::<i64>().ok());
+        self.error = code.map(|code| format!("the upstream answered with error {code}").into());
         if let Some(traced) = &mut self.traced {
             traced.set_error(&error);
         }
@@ -343,6 +351,7 @@ impl Record {
     pub fn fail(&mut self, fault: &Fault) {
         self.ending = Some(Ending::Failed);
         self.blame = Some(fault.blame());
+        self.error = self.destination.as_ref().map(|_| fault.log_text().into());
         if let Some(audited) = &mut self.audited {
             audited.note_fault(fault);
         }
@@ -365,13 +374,7 @@ impl Drop for Record {
         if let Some(decision) = &self.decision {
             self.metrics.count_decision(decision.as_str());
         }
-        if let Some(destination) = &self.destination {
-            destination.series.record(ending, took);
-            if self.upstream_time.is_answered {
-                destination.series.record_added(added);
-            }
-        }
-        self.count_blame(ending);
+        self.count(ending, took, added);
         if self.is_logged {
             self.log(ending, took);
         }
@@ -382,6 +385,10 @@ impl Drop for Record {
         let place = traced.as_ref().map(|traced| traced.place());
         let trace_id = place.and_then(RequestTrace::trace_text);
         let destination = self.destination.as_ref();
+        if let (Some(to), Some(trace)) = (destination, place.and_then(RequestTrace::recorded)) {
+            let added = self.upstream_time.is_answered.then_some(added);
+            to.series.note_trace(trace, took, added);
+        }
         let ended = Ended {
             request_id: self.trace.request_id(),
             trace_id: trace_id.as_deref().or(self.trace.trace_id()),
@@ -405,20 +412,6 @@ impl Drop for Record {
 }
 
 impl Record {
-    /// Counts by who has to act, if the request did not end well, and by its caller.
-    fn count_blame(&self, ending: Ending) {
-        let blame = match ending {
-            Ending::Ok | Ending::Cancelled => None,
-            Ending::Error | Ending::Failed => {
-                Some(self.blame.or(self.code_blame).unwrap_or(Blame::Upstream))
-            }
-        };
-        if let (Some(destination), Some(blame)) = (&self.destination, blame) {
-            destination.series.record_blame(blame);
-        }
-        self.metrics.count_caller(&self.caller, ending, blame);
-    }
-
     fn log(&self, ending: Ending, took: Duration) {
         let destination = self.destination.as_ref();
         let decision = self.decision.as_deref();

@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::calls::CallWindow;
 use crate::admin::trial::ToolTrials;
-use crate::admin::{self, AdminAccess, AdminState};
+use crate::admin::{self, AdminAccess, AdminState, AdminToken};
 use crate::config::{self, AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
 use crate::front::{self, Draining, Front};
@@ -40,7 +40,6 @@ use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
 use crate::page;
 use crate::seal::{KeyRing, NoRandom};
-use crate::secret::Secret;
 use crate::session::{self, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
@@ -116,7 +115,9 @@ impl Bound {
         let mut core = Core::start(Arc::clone(&config), &exporting).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
         let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
-        let authentication = core.authentication.start(&config.listen, trust)?;
+        let made = admin.as_ref().and_then(|bound| bound.token.as_ref());
+        let authentication = core.authentication.start(&config, trust, made)?;
+        let token = Arc::clone(core.authentication.admin_token());
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front_gateway = start_periodic(&core, &sessions, options.release_memory);
@@ -146,8 +147,7 @@ impl Bound {
                 started: Instant::now(),
             };
             tasks.spawn(admin::events::watch(operators.clone(), stop));
-            let token = bound.token.clone();
-            let routes = operator_routes(operators, (admin, token), &config.listen, &keys);
+            let routes = operator_routes(operators, (admin, &token), &config.listen, &keys);
             bound.serve(routes.merge(front::probes(&front)), &memory, limits, &tasks)
         });
         let endpoint = front::endpoint(front, &config.listen.path);
@@ -176,11 +176,10 @@ fn connection_limits(listen: &config::Listen) -> ConnectionLimits {
     limits.with_room()
 }
 
-/// Returns what the admin listener answers: to programs, and to people. `token` is the one that weir
-/// made, if it did.
+/// Returns what the admin listener answers: to programs, and to people.
 fn operator_routes(
     operators: AdminState,
-    (admin, token): (&config::Admin, Option<Secret>),
+    (admin, token): (&config::Admin, &Arc<AdminToken>),
     listen: &config::Listen,
     keys: &KeyRing,
 ) -> Router {

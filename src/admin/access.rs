@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::admin::operators::Operators;
 use crate::admin::response::json_response;
 use crate::admin::sender::AdminSender;
+use crate::admin::token::AdminToken;
 use crate::authentication::CurrentAuthenticator;
 use crate::config::{Admin, AdminAddress, AdminReading, Listen};
 use crate::protocol::origin::{OriginCheck, OriginError};
@@ -30,7 +31,7 @@ const NO_TOKEN: &str = "weir has no admin token, so nothing can be changed here:
 /// machine can connect, those of upstreams among them. Over a Unix socket the permissions of the
 /// socket have decided already.
 pub struct AdminAccess {
-    token: Option<Secret>,
+    token: Arc<AdminToken>,
     /// Which requests need the token.
     needs: TokenNeed,
     /// Whether only this machine reaches the listener, by names that `origins` knows.
@@ -59,12 +60,12 @@ enum TokenNeed {
 }
 
 impl AdminAccess {
-    /// Makes the rule for a listener. `made` is the token of the state folder, and `callers` says how
-    /// the callers of the other listener are authenticated.
+    /// Makes the rule for a listener. `token` is the one in force, which may be another one later, and
+    /// `callers` says how the callers of the other listener are authenticated.
     #[must_use]
     pub fn new(
         admin: &Admin,
-        made: Option<Secret>,
+        token: &Arc<AdminToken>,
         listen: &Listen,
         callers: &Arc<CurrentAuthenticator>,
     ) -> Self {
@@ -76,7 +77,7 @@ impl AdminAccess {
             AdminReading::Open | AdminReading::Token => TokenNeed::Writing,
         };
         Self {
-            token: admin.token.clone().or(made),
+            token: Arc::clone(token),
             needs,
             is_loopback: !is_unix && admin.address.is_local(),
             // No page reaches a Unix socket by a name of its own, so that any name will do there.
@@ -122,24 +123,24 @@ impl AdminAccess {
         }
     }
 
-    /// Returns the token; `None` if there is none.
+    /// Returns the token in force; `None` if there is none.
     #[must_use]
-    pub fn token(&self) -> Option<&Secret> {
-        self.token.as_ref()
+    pub fn token(&self) -> Option<Secret> {
+        self.token.now()
     }
 
     /// Returns whether a request has the token in `Authorization`.
     #[must_use]
     pub fn has_token(&self, headers: &HeaderMap) -> bool {
-        let token = self.token.as_ref();
-        token.is_some_and(|token| has_token(headers, token))
+        let token = self.token.now();
+        token.is_some_and(|token| has_token(headers, &token))
     }
 
     /// Returns whether a text is the token.
     #[must_use]
     pub fn is_token(&self, text: &str) -> bool {
-        let token = self.token.as_ref();
-        token.is_some_and(|token| is_same(text, token))
+        let token = self.token.now();
+        token.is_some_and(|token| is_same(text, &token))
     }
 
     /// Returns whether requests that change nothing, and tell nobody's calls, are open to all that
@@ -184,7 +185,8 @@ impl AdminAccess {
             TokenNeed::Writing => !reads || is_private(request),
             TokenNeed::None => false,
         };
-        let token = self.token.as_ref();
+        let token = self.token.now();
+        let token = token.as_ref();
         if needed && token.is_some_and(|token| has_token(&request.headers, token)) {
             return TokenVerdict::Allowed;
         }
@@ -237,6 +239,7 @@ fn is_same(text: &str, token: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::secrets::SecretCell;
 
     /// Returns the status of the refusal; `None` if the request is let in.
     fn refused(
@@ -260,7 +263,7 @@ mod tests {
 
     fn access(token: Option<&str>, needs: TokenNeed) -> AdminAccess {
         AdminAccess {
-            token: token.map(Secret::new),
+            token: Arc::new(AdminToken::new(token.map(SecretCell::fixed))),
             needs,
             is_loopback: true,
             origins: OriginCheck::new(true, &[], &[]),

@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::admin::last_errors::LastErrorFigure;
 use crate::admin::work::answer_with;
 use crate::live::Live;
-use crate::metrics::{CallCounts, CallKey, Ending};
+use crate::metrics::{CallCounts, CallKey, Ending, LastError};
 
 /// The most rows of an answer.
 const ROWS: usize = 100;
@@ -90,6 +91,8 @@ pub struct CallFigure {
     pub added_p95_us: Option<f64>,
     /// To 99 in a hundred.
     pub added_p99_us: Option<f64>,
+    /// The last error since weir started, however long ago; `null` if there was none.
+    pub last_error: Option<LastErrorFigure>,
 }
 
 impl CallWindow {
@@ -105,8 +108,10 @@ impl CallWindow {
     /// Looks at the counters, and compares with what they were a minute ago.
     #[must_use]
     pub fn figures(&self, live: &Live) -> CallFigures {
-        let counts = live.load_full().metrics.call_counts();
-        self.figures_at(Instant::now(), counts)
+        let metrics = Arc::clone(&live.load().metrics);
+        let mut figures = self.figures_at(Instant::now(), metrics.call_counts());
+        figures.add_errors(&metrics.last_errors());
+        figures
     }
 
     fn figures_at(&self, now: Instant, counts: BTreeMap<CallKey, CallCounts>) -> CallFigures {
@@ -126,6 +131,16 @@ impl CallWindow {
             looks.push_back(Look { at: now, counts });
         }
         figures
+    }
+}
+
+impl CallFigures {
+    fn add_errors(&mut self, errors: &BTreeMap<CallKey, LastError>) {
+        for row in &mut self.rows {
+            let tool = row.tool.as_deref().unwrap_or_default();
+            let key: CallKey = [&*row.upstream, &*row.method, tool].map(Box::from);
+            row.last_error = errors.get(&key).map(LastErrorFigure::of);
+        }
     }
 }
 
@@ -184,6 +199,7 @@ fn describe(key: &CallKey, counts: &CallCounts, over: Duration) -> CallFigure {
         added_p50_us: micros(0.5),
         added_p95_us: micros(0.95),
         added_p99_us: micros(0.99),
+        last_error: None,
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::admin::response::json_response;
-use crate::live::Live;
 use crate::live::front_gateway::{FrontGatewayState, FrontGatewaySync};
+use crate::live::{Live, Snapshot};
 
 /// Answers with the generation, and the state of the gateway in front; `null` if the config names none.
 pub(super) async fn on_publish(
@@ -18,22 +18,25 @@ pub(super) async fn on_publish(
     State(sync): State<Arc<FrontGatewaySync>>,
 ) -> Response {
     let snapshot = live.load_full();
-    let settings = snapshot.config.front_gateway.as_ref();
-    let described = settings.map(|settings| {
-        let mut row = describe(&sync);
-        if let Some(members) = row.as_object_mut() {
-            members.insert("gateway".to_owned(), json!(settings.gateway));
-            members.insert("target".to_owned(), json!(settings.target));
-        }
-        row
-    });
+    let described = describe_front(&snapshot, &sync);
     json_response(
         StatusCode::OK,
         &json!({ "generation": snapshot.generation, "synchronize": described }),
     )
 }
 
-/// Describes the state as JSON. Times are in seconds.
+/// Describes the gateway in front, and its state, as JSON; `None` if the config names none. Times are
+/// in seconds.
+pub(crate) fn describe_front(snapshot: &Snapshot, sync: &FrontGatewaySync) -> Option<Value> {
+    let settings = snapshot.config.front_gateway.as_ref()?;
+    let mut row = describe(sync);
+    if let Some(members) = row.as_object_mut() {
+        members.insert("gateway".to_owned(), json!(settings.gateway));
+        members.insert("target".to_owned(), json!(settings.target));
+    }
+    Some(row)
+}
+
 fn describe(sync: &FrontGatewaySync) -> Value {
     let status = sync.status();
     let now = Instant::now();

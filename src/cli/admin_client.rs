@@ -85,7 +85,7 @@ impl AdminClient {
     /// Creates a client for a URL, whose path is ignored, or for `unix:PATH`. `config` is that of the
     /// running weir, whose token is used. The token is sent only there: redirects are not followed.
     pub(super) fn at(url: &str, config: Option<&Config>) -> Result<Self, AdminClientError> {
-        let written = config.and_then(|config| config.admin.as_ref()?.token.clone());
+        let written = config.and_then(|config| config.admin.as_ref()?.first_token().cloned());
         let made = || config.and_then(known_admin_token);
         if let Some(path) = url.strip_prefix(UNIX) {
             return Self::over_socket(Path::new(path), written.or_else(made));

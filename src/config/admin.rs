@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::auth::SecretRef;
 use super::fingerprint::Fingerprint;
 use crate::secret::Secret;
 
@@ -16,8 +17,8 @@ pub use roles::{AdminRoles, OperatorRule};
 pub struct Admin {
     /// Where to bind: on loopback or a Unix socket, unless there is a token.
     pub address: AdminAddress,
-    /// The token that operators send as `Authorization: Bearer`.
-    pub token: Option<Secret>,
+    /// The token that operators send as `Authorization: Bearer`. Its file is watched.
+    pub token: Option<SecretRef>,
     /// Whether `token` is needed for reading too.
     pub reading: AdminReading,
     /// The callers of `listen.auth` that are operators; `None` if there are none.
@@ -83,7 +84,23 @@ pub enum AdminPage {
 }
 
 impl Admin {
-    /// Returns a digest of all settings, the token's text included.
+    /// Returns the token as it was when the config was read; `None` if none is written.
+    #[must_use]
+    pub fn first_token(&self) -> Option<&Secret> {
+        self.token.as_ref()?.first()
+    }
+
+    /// Returns a digest of where the token comes from: its text, or its file.
+    pub(super) fn token_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&match &self.token {
+            None | Some(SecretRef::Aws(_)) => None,
+            Some(SecretRef::Fixed(text)) => Some(("text", text.expose().to_owned())),
+            Some(SecretRef::File { path, .. }) => Some(("file", path.display().to_string())),
+        })
+    }
+
+    /// Returns a digest of all settings that cannot change while weir runs. Whether there is a token is
+    /// one of them; which one it is, is not.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let Self {
             address,
@@ -93,7 +110,7 @@ impl Admin {
             page,
             try_tools,
         } = self;
-        let token = token.as_ref().map(Secret::expose);
-        Fingerprint::of(&(address, token, reading, auth, page, try_tools))
+        let has_token = token.is_some();
+        Fingerprint::of(&(address, has_token, reading, auth, page, try_tools))
     }
 }

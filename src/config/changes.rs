@@ -67,7 +67,7 @@ impl Config {
     ///
     /// A new field does not compile until it is here or in [`Self::fixed`].
     #[must_use]
-    pub fn changeable(&self) -> [(&'static str, Fingerprint); 10] {
+    pub fn changeable(&self) -> [(&'static str, Fingerprint); 11] {
         let Self {
             memory,
             rates,
@@ -85,10 +85,10 @@ impl Config {
             // They follow from the settings that name them.
             secret_files: _,
             aws_secrets: _,
-            // The rest of it cannot change: see `fixed`.
+            // The rest of both cannot change: see `fixed`.
             listen,
+            admin,
             // These cannot change: see `fixed`.
-            admin: _,
             state_dir: _,
             sealing_keys: _,
             instance: _,
@@ -104,6 +104,14 @@ impl Config {
         let hooks: Vec<_> = hooks.collect();
         [
             ("listen.auth", listen.auth_fingerprint()),
+            (
+                "admin.token",
+                Fingerprint::of(
+                    &admin
+                        .as_ref()
+                        .map(|admin| admin.token_fingerprint().to_hex()),
+                ),
+            ),
             ("limits.memory", Fingerprint::of(memory)),
             ("limits.rates", Fingerprint::of(&rates)),
             ("policy", Fingerprint::of(&policy)),

@@ -70,7 +70,8 @@ pub(super) struct File {
     pub(super) state: Option<StateSettings>,
     /// The key that encrypts session ids: at least 32 bytes of text, the same on every replica.
     /// Default: generated once and stored in the state folder, or generated at every start if there
-    /// is none.
+    /// is none. It is read when weir starts: with another one, no session of before could be read, so
+    /// that a reload is refused until `sealing_keys` has both and weir is started again.
     pub(super) sealing_key: Option<SecretRef>,
     /// In place of `sealing_key`, several: the first one encrypts, and what the others have encrypted
     /// is still read. To replace a key, write the new one first, and leave the old one out after 7

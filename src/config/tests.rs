@@ -260,7 +260,7 @@ admin: { address: 0.0.0.0:8001, token: { env: TOKEN } }
 ");
     assert_eq!(open.listen.allowed_hosts, ["weir.example.com"]);
     assert_eq!(open.listen.allowed_origins, ["https://app.example.com:444"]);
-    assert_eq!(open.admin.unwrap().token.unwrap().expose(), "t0ken");
+    assert_eq!(open.admin.unwrap().first_token().unwrap().expose(), "t0ken");
 }
 
 #[test]

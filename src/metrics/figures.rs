@@ -1,10 +1,12 @@
 //! The figures of calls, for people: how many, how they ended, and how long they took.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::metrics::counter::Counter;
+use crate::metrics::last_error::LastError;
 use crate::metrics::observed::visit_series;
-use crate::metrics::series::{ADDED_BOUNDS, BOUNDS, Ending, Series};
+use crate::metrics::series::{ADDED_BOUNDS, BOUNDS, Ending, Series, UpstreamMetrics};
 use crate::metrics::{Metrics, lock};
 
 /// Upstream, method and exposed name of the tool; empty for what is no tool.
@@ -101,6 +103,24 @@ impl Metrics {
         });
         counts
     }
+
+    /// Returns the last error of each tool and method that had one since weir started.
+    #[must_use]
+    pub fn last_errors(&self) -> BTreeMap<CallKey, LastError> {
+        last_errors(&lock(&self.upstreams).clone())
+    }
+}
+
+/// Returns the last error of each tool and method of some upstreams.
+#[must_use]
+pub fn last_errors(upstreams: &[Arc<UpstreamMetrics>]) -> BTreeMap<CallKey, LastError> {
+    let mut errors = BTreeMap::new();
+    visit_series(upstreams, |upstream, method, tool, series| {
+        if let Some(error) = series.last_error() {
+            errors.insert([upstream, method, tool].map(Box::from), error);
+        }
+    });
+    errors
 }
 
 /// Estimates a quantile as Prometheus's `histogram_quantile` does.
@@ -128,7 +148,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::metrics::last_error::LONGEST_REASON;
     use crate::name::UpstreamId;
+    use crate::protocol::error::Blame;
 
     #[test]
     fn quantiles_are_estimated_within_their_bucket() {
@@ -162,5 +184,26 @@ mod tests {
         all.add(&since);
         assert_eq!(all, now[&key]);
         assert_eq!(all.added_quantile(0.5), None);
+    }
+
+    #[test]
+    fn each_tool_keeps_its_last_error_and_no_more_of_it_than_fits() {
+        let metrics = Metrics::new();
+        let upstream = metrics.upstream(&UpstreamId::parse("up").unwrap());
+        let fail = |tool: &str, reason: &str| {
+            let series = upstream.series("tools/call", Some(tool));
+            series.record(Ending::Failed, Duration::from_millis(1));
+            series.note_error(LastError::now(reason, Blame::Upstream));
+        };
+        assert!(metrics.last_errors().is_empty());
+        fail("up__a", "too slow");
+        fail("up__a", "gone");
+        fail("up__b", &"é".repeat(LONGEST_REASON));
+        let errors = metrics.last_errors();
+        let reason = |tool: &str| &*errors[&["up", "tools/call", tool].map(Box::from)].reason;
+        assert_eq!(errors.len(), 2);
+        assert_eq!(reason("up__a"), "gone");
+        assert_eq!(reason("up__b"), "é".repeat(LONGEST_REASON / 2));
+        assert_eq!(last_errors(&[upstream]), errors);
     }
 }

@@ -220,7 +220,9 @@ impl Metrics {
             visit_series(&upstreams, |upstream, method, tool, series| {
                 let counts: Vec<u64> = series.buckets.iter().map(Counter::value).collect();
                 let sum = Duration::from_nanos(series.nanoseconds.value()).as_secs_f64();
-                values.write_histogram(&[upstream, method, tool], &BOUNDS, &counts, sum);
+                let labels = [upstream, method, tool];
+                let exemplars = series.exemplars.all();
+                values.write_histogram(&labels, &BOUNDS, (&counts, &exemplars), sum);
             });
         });
         out.family(&names::CALL_ERRORS, |values| {
@@ -236,7 +238,9 @@ impl Metrics {
             visit_series(&upstreams, |upstream, method, tool, series| {
                 let counts: Vec<u64> = series.added_buckets.iter().map(Counter::value).collect();
                 let sum = Duration::from_nanos(series.added_nanoseconds.value()).as_secs_f64();
-                values.write_histogram(&[upstream, method, tool], &ADDED_BOUNDS, &counts, sum);
+                let labels = [upstream, method, tool];
+                let exemplars = series.added_exemplars.all();
+                values.write_histogram(&labels, &ADDED_BOUNDS, (&counts, &exemplars), sum);
             });
         });
     }

@@ -1,16 +1,18 @@
 //! Counters of requests that went to an upstream: by upstream, method and tool, and by how long they took.
 
 use foldhash::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
+use crate::metrics::exemplar::Exemplars;
+use crate::metrics::last_error::LastError;
 use crate::name::UpstreamId;
 use crate::protocol::error::Blame;
-use crate::telemetry::Tracer;
+use crate::telemetry::{SpanContext, Tracer};
 
 /// Upper bounds of the durations, in seconds: a factor of two or two and a half between two, so that the 95th and the 99th
 /// percentile can be told. Each one is a line for every tool.
@@ -65,8 +67,11 @@ pub(crate) struct Series {
     /// Of the calls that were answered: up to each of [`ADDED_BOUNDS`], and above.
     pub(super) added_buckets: [Counter; ADDED_BOUNDS.len() + 1],
     pub(super) added_nanoseconds: Counter,
+    pub(super) exemplars: Exemplars<{ BOUNDS.len() + 1 }>,
+    pub(super) added_exemplars: Exemplars<{ ADDED_BOUNDS.len() + 1 }>,
     /// Calls that did not end well, in the order of [`BLAMES`].
     pub(super) blames: [Counter; BLAMES.len()],
+    last_error: Mutex<Option<Box<LastError>>>,
 }
 
 impl Series {
@@ -86,6 +91,15 @@ impl Series {
         observe(added, &ADDED_BOUNDS, buckets, &self.added_nanoseconds);
     }
 
+    /// Keeps the recorded trace of a request that was counted, as an example of what takes so long.
+    pub(crate) fn note_trace(&self, trace: &SpanContext, took: Duration, added: Option<Duration>) {
+        self.exemplars.keep(bucket_of(took, &BOUNDS), took, trace);
+        if let Some(added) = added {
+            let bucket = bucket_of(added, &ADDED_BOUNDS);
+            self.added_exemplars.keep(bucket, added, trace);
+        }
+    }
+
     /// Counts a request that did not end well, by who has to act.
     pub(crate) fn record_blame(&self, blame: Blame) {
         for ((known, _), counter) in BLAMES.iter().zip(&self.blames) {
@@ -96,14 +110,30 @@ impl Series {
     }
 }
 
+impl Series {
+    /// Keeps the error with which a request ended, in place of the one before.
+    pub(crate) fn note_error(&self, error: LastError) {
+        *self.last_error.lock() = Some(Box::new(error));
+    }
+
+    /// Returns the error that was kept last.
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().as_deref().cloned()
+    }
+}
+
 /// Counts a duration in a histogram.
 fn observe(took: Duration, bounds: &[f64], buckets: &[Counter], nanoseconds: &Counter) {
-    let seconds = took.as_secs_f64();
-    let bucket = bounds.iter().filter(|bound| seconds > **bound).count();
-    if let Some(counter) = buckets.get(bucket) {
+    if let Some(counter) = buckets.get(bucket_of(took, bounds)) {
         counter.add(1);
     }
     nanoseconds.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Returns the place of a duration's bucket among those of a histogram.
+fn bucket_of(took: Duration, bounds: &[f64]) -> usize {
+    let seconds = took.as_secs_f64();
+    bounds.iter().filter(|bound| seconds > **bound).count()
 }
 
 /// The labels of a finding: the part of a call (`arguments`, `results`), what was found, and what

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
+use crate::telemetry::SpanContext;
 
 fn call(upstream: &Arc<UpstreamMetrics>, tool: &str, ending: Ending) {
     let series = upstream.series("tools/call", Some(tool));
@@ -122,6 +123,44 @@ fn the_time_that_weir_adds_has_bounds_in_microseconds() {
     assert_eq!(of("_bucket", ",le=\"+Inf\""), Some(4.0));
     assert_eq!(of("_count", ""), Some(4.0));
     assert_eq!(of("_sum", ""), Some(0.70014));
+}
+
+#[test]
+fn a_recorded_trace_is_the_example_of_its_bucket_where_the_format_has_examples() {
+    let (metrics, upstream) = metrics();
+    let series = upstream.series("tools/call", Some("erp__a"));
+    let trace = |last: u8| SpanContext {
+        trace: [0xab, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last],
+        span: [1; 8],
+        is_sampled: true,
+    };
+    let open = || metrics.text(&Observed::default(), MetricsFormat::OpenMetrics);
+    let took = Duration::from_millis(3);
+    series.record(Ending::Ok, took);
+    assert!(!open().contains(" # {"));
+    series.note_trace(&trace(1), took, None);
+    series.note_trace(
+        &trace(2),
+        Duration::from_millis(4),
+        Some(Duration::from_micros(30)),
+    );
+    let text = open();
+    let examples: Vec<_> = text.lines().filter(|line| line.contains(" # {")).collect();
+    // The last of each bucket, with the time that was counted and the time of day.
+    let id = format!("ab{}02", "0".repeat(28));
+    let [whole, added] = examples[..] else {
+        panic!("{examples:?}");
+    };
+    assert!(whole.contains("le=\"0.005\"} 1 # {trace_id=\""), "{whole}");
+    assert!(whole.contains(&format!("\"{id}\"}} 0.004 ")), "{whole}");
+    assert!(
+        added.starts_with("weir_call_added_seconds_bucket{"),
+        "{added}"
+    );
+    assert!(added.contains(&format!("\"{id}\"}} 0.00003 ")), "{added}");
+    let time = whole.rsplit(' ').next().unwrap();
+    assert!(time.parse::<f64>().unwrap() > 1.7e9, "{whole}");
+    assert!(!self::text(&metrics).contains(&id));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::metrics::exemplar::Exemplar;
 use crate::metrics::names::{FamilyKind, MetricFamily};
 use crate::telemetry::Histogram;
 
@@ -88,13 +89,25 @@ impl MetricsText {
         family: &MetricFamily,
         labels: &[&str],
         histogram: &Histogram<'_>,
+        exemplars: &[Option<Exemplar>],
     ) {
         let mut total = 0;
+        // The other format has none.
+        let is_open = self.format == MetricsFormat::OpenMetrics;
+        let exemplars = exemplars.iter().filter(|_| is_open).copied();
+        let mut exemplars = exemplars.map(|one| one.map(Exemplar::to_text));
         let bounds = histogram.bounds.iter().map(|bound| format!("{bound:?}"));
         let bounds = bounds.chain(["+Inf".to_owned()]);
         for (count, bound) in histogram.counts.iter().zip(bounds) {
             total += count;
-            self.write_line((family, "_bucket"), labels, Some(&bound), total);
+            let example = exemplars.next().flatten().unwrap_or_default();
+            let bucket = (family, "_bucket");
+            self.write_line(
+                bucket,
+                labels,
+                Some(&bound),
+                format_args!("{total}{example}"),
+            );
         }
         self.write_line((family, "_sum"), labels, None, histogram.sum);
         self.write_line((family, "_count"), labels, None, total);

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::SystemTime;
 
+use crate::metrics::exemplar::Exemplar;
 use crate::metrics::names::{FamilyKind, MetricFamily};
 use crate::metrics::text::{MetricsFormat, MetricsText};
 use crate::telemetry::{
@@ -117,12 +118,12 @@ impl Values<'_> {
     }
 
     /// Writes a histogram from the number of values up to each bound and above the previous one (the
-    /// last count is of those above all bounds), and their sum.
+    /// last count is of those above all bounds), an example for each where there is one, and their sum.
     pub(super) fn write_histogram(
         &mut self,
         labels: &[&str],
         bounds: &[f64],
-        counts: &[u64],
+        (counts, exemplars): (&[u64], &[Option<Exemplar>]),
         sum: f64,
     ) {
         let family = self.family;
@@ -132,7 +133,7 @@ impl Values<'_> {
             sum,
         };
         match &mut self.out {
-            ValuesOut::Text(text) => text.write_histogram(family, labels, &histogram),
+            ValuesOut::Text(text) => text.write_histogram(family, labels, &histogram, exemplars),
             ValuesOut::Points(points) => points.histogram(labelled(family, labels), &histogram),
             ValuesOut::Lines(lines, form) => {
                 lines.histogram(form, labelled(family, labels), &histogram);

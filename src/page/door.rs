@@ -151,7 +151,7 @@ impl Door {
         };
         let now = SystemTime::now();
         let mut sent = session::values(headers).take(16);
-        sent.any(|value| self.seal.is_good(value, token, now))
+        sent.any(|value| self.seal.is_good(value, &token, now))
     }
 
     /// Returns the value of a cookie for somebody who sends the token.
@@ -167,7 +167,7 @@ impl Door {
             attempts.spend(ATTEMPT, now);
             return Err(LoginFailure::Wrong);
         }
-        let sealed = self.seal.seal(token, SystemTime::now());
+        let sealed = self.seal.seal(&token, SystemTime::now());
         sealed.map_err(|NoRandom| LoginFailure::NoCookie)
     }
 }

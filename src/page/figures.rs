@@ -20,6 +20,7 @@ pub(super) fn draw(figures: &CallFigures) -> Markup {
         number("p95"),
         number("p99"),
         number("Added by weir, p99"),
+        text("Last error"),
     ];
     let rows: Vec<_> = figures.rows.iter().map(row).collect();
     let caption = html! {
@@ -48,7 +49,7 @@ fn over(figures: &CallFigures) -> String {
     span_words(figures.over_seconds.max(0.0).round() as u64)
 }
 
-fn row(figure: &CallFigure) -> [Markup; 9] {
+fn row(figure: &CallFigure) -> [Markup; 10] {
     let millis = |time: Option<f64>| html! { @if let Some(time) = time { (time) " ms" } };
     let bad = figure.errors + figure.failed;
     [
@@ -69,5 +70,11 @@ fn row(figure: &CallFigure) -> [Markup; 9] {
         millis(figure.p95_ms),
         millis(figure.p99_ms),
         html! { @if let Some(added) = figure.added_p99_us { (added) " µs" } },
+        html! {
+            @if let Some(error) = &figure.last_error {
+                (span_words(error.seconds_ago)) " ago: " (cell(&error.reason))
+                br; span .note { "to act: " (error.blame) }
+            }
+        },
     ]
 }

@@ -4,9 +4,11 @@ use maud::{Markup, html};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::admin::describe_with_drift;
+use crate::admin::{describe_front, describe_with_drift};
 use crate::live::Snapshot;
+use crate::live::front_gateway::FrontGatewaySync;
 use crate::page::door::Visitor;
+use crate::page::front_gateway;
 use crate::page::layout::{PageView, list, live, number, pages, table, text, word};
 use crate::page::text::{cell, plain, span_words};
 
@@ -58,7 +60,12 @@ impl UpstreamQuery {
 }
 
 /// Draws the view.
-pub(super) fn draw(snapshot: &Snapshot, visitor: Visitor, wanted: &UpstreamQuery) -> Markup {
+pub(super) fn draw(
+    snapshot: &Snapshot,
+    visitor: Visitor,
+    wanted: &UpstreamQuery,
+    sync: &FrontGatewaySync,
+) -> Markup {
     let links: Vec<_> = snapshot
         .links()
         .iter()
@@ -87,6 +94,7 @@ pub(super) fn draw(snapshot: &Snapshot, visitor: Visitor, wanted: &UpstreamQuery
         text("More"),
     ];
     let content = html! {
+        (front_gateway::draw(describe_front(snapshot, sync).as_ref()))
         (table(&caption, &columns, &rows))
         @if rows.is_empty() { p { "No upstream is like this." } }
         (pages(wanted.page, links.len().div_ceil(ROWS), |page| wanted.url(page)))
@@ -215,6 +223,19 @@ fn listed(upstream: &Value) -> Markup {
     }
 }
 
+/// Returns the last error of each tool, in words.
+fn last_errors(upstream: &Value) -> Vec<String> {
+    let rows = upstream.pointer("/last_errors").and_then(Value::as_array);
+    let words = rows.into_iter().flatten().map(|row| {
+        let text = |pointer: &str| string(row, pointer).unwrap_or_default();
+        let called = string(row, "/tool").unwrap_or(text("/method"));
+        let ago = span_words(natural(row, "/seconds_ago").unwrap_or_default());
+        let (reason, blame) = (text("/reason"), text("/blame"));
+        format!("{called}, {ago} ago: {reason} (to act: {blame})")
+    });
+    words.collect()
+}
+
 fn more(upstream: &Value, name: &str, origin: &str, visitor: Visitor) -> Markup {
     let drifted = upstream.pointer("/drift/drifted").and_then(Value::as_array);
     let waiting = drifted.map_or(0, Vec::len);
@@ -246,6 +267,7 @@ fn more(upstream: &Value, name: &str, origin: &str, visitor: Visitor) -> Markup 
                     (cell(reason))
                 }
             }
+            (list("Last errors of tools", last_errors(upstream).iter().map(String::as_str)))
             (list("Left out", strings(upstream, "/quarantined").take(50)))
             (list("Warnings", strings(upstream, "/warnings").take(50)))
             (list("Conflicts of names", strings(upstream, "/conflicts").take(50)))

@@ -1,17 +1,21 @@
-//! The way callers are authenticated, as the config says.
+//! The way callers and operators are authenticated, as the config says.
 
 use std::sync::Arc;
 
+use crate::admin::AdminToken;
 use crate::authentication::{
     AuthenticationContext, AuthenticationSetupError, Authenticator, CurrentAuthenticator,
 };
-use crate::config::{Fingerprint, Listen, ListenAuth};
+use crate::config::{Config, Fingerprint, Listen, ListenAuth};
 use crate::credentials::CredentialsContext;
+use crate::credentials::secrets::{SecretCell, Secrets};
 use crate::files::Files;
 use crate::memory::MemoryBudget;
+use crate::secret::Secret;
+use crate::server::error::ServeError;
 use crate::tls::CallerTrust;
 
-/// The way callers are authenticated.
+/// The way callers and operators are authenticated.
 pub(super) struct Authentication {
     current: Arc<CurrentAuthenticator>,
     context: AuthenticationContext,
@@ -19,10 +23,18 @@ pub(super) struct Authentication {
     is_started: bool,
     /// The settings in force.
     settings: Option<Fingerprint>,
+    admin_token: Arc<AdminToken>,
+    secrets: Arc<Secrets>,
 }
 
-/// The handle that puts other settings in force.
+/// What puts the settings of another config in force.
 pub(super) struct NextAuthentication {
+    callers: Option<NextCallers>,
+    admin_token: Option<SecretCell>,
+}
+
+/// The part of it that is about callers.
+struct NextCallers {
     authenticator: Option<Arc<Authenticator>>,
     settings: Fingerprint,
 }
@@ -45,6 +57,8 @@ impl Authentication {
             },
             is_started: false,
             settings: None,
+            admin_token: Arc::new(AdminToken::new(None)),
+            secrets: Arc::clone(&outward.secrets),
         }
     }
 
@@ -53,32 +67,53 @@ impl Authentication {
         &self.current
     }
 
+    /// Returns the token of the admin listener.
+    pub(super) fn admin_token(&self) -> &Arc<AdminToken> {
+        &self.admin_token
+    }
+
     /// Returns the way callers are authenticated, which follows the config from now on. `trust` is
-    /// that of the listener's handshakes, if they ask for certificates.
+    /// that of the listener's handshakes, if they ask for certificates, and `made` the admin token
+    /// that counts if none is written.
     ///
     /// # Errors
     /// A file that it needs cannot be used.
     pub(super) fn start(
         &mut self,
-        listen: &Listen,
+        config: &Config,
         trust: Option<Arc<CallerTrust>>,
-    ) -> Result<Arc<CurrentAuthenticator>, AuthenticationSetupError> {
+        made: Option<&Secret>,
+    ) -> Result<Arc<CurrentAuthenticator>, ServeError> {
         self.context.caller_trust = trust;
         self.is_started = true;
-        let next = self.prepare(listen)?;
+        if let Some(made) = made {
+            let cell = SecretCell::fixed(made.expose());
+            self.admin_token.replace(cell);
+        }
+        let next = self.prepare(config)?;
         self.apply(next);
         Ok(Arc::clone(&self.current))
     }
 
-    /// Makes what puts the settings of a config in force; `None` if they are in force already, so that
-    /// nobody's keys are forgotten and no stream ends.
+    /// Makes what puts the settings of a config in force.
     ///
     /// # Errors
     /// A file that it needs cannot be used.
-    pub(super) fn prepare(
+    pub(super) fn prepare(&self, config: &Config) -> Result<NextAuthentication, ServeError> {
+        let written = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+        let opened = written.map(|token| self.secrets.open(token)).transpose();
+        Ok(NextAuthentication {
+            callers: self.prepare_callers(&config.listen)?,
+            admin_token: opened.map_err(ServeError::AdminToken)?,
+        })
+    }
+
+    /// Makes the part that is about callers; `None` if its settings are in force already, so that
+    /// nobody's keys are forgotten and no stream ends.
+    fn prepare_callers(
         &self,
         listen: &Listen,
-    ) -> Result<Option<NextAuthentication>, AuthenticationSetupError> {
+    ) -> Result<Option<NextCallers>, AuthenticationSetupError> {
         let settings = listen.auth_fingerprint();
         if !self.is_started || self.settings == Some(settings) {
             return Ok(None);
@@ -92,15 +127,18 @@ impl Authentication {
                 Some(Arc::new(authenticator))
             }
         };
-        Ok(Some(NextAuthentication {
+        Ok(Some(NextCallers {
             authenticator,
             settings,
         }))
     }
 
     /// Puts other settings in force.
-    pub(super) fn apply(&mut self, next: Option<NextAuthentication>) {
-        if let Some(next) = next {
+    pub(super) fn apply(&mut self, next: NextAuthentication) {
+        if let Some(token) = next.admin_token {
+            self.admin_token.replace(token);
+        }
+        if let Some(next) = next.callers {
             self.settings = Some(next.settings);
             self.current.replace(next.authenticator);
         }

@@ -139,7 +139,7 @@ impl Core {
     /// # Errors
     /// Fails if an upstream cannot be set up; then everything stays as it was.
     pub async fn configure(&mut self, config: Arc<Config>) -> Result<Reconfigured, ServeError> {
-        let authentication = self.authentication.prepare(&config.listen)?;
+        let authentication = self.authentication.prepare(&config)?;
         let guard = self.data_guard.make(&config).await?;
         let export = self.export.prepare(&config)?;
         let hooks = make_hooks(&config, &self.live.load().hooks, &self.around)?;

@@ -54,6 +54,9 @@ pub enum ServeError {
     /// The key of the listener's certificate cannot be read.
     #[error("`listen.tls.key`")]
     TlsKey(#[from] SecretUnavailable),
+    /// The admin token cannot be read.
+    #[error("`admin.token`")]
+    AdminToken(#[source] SecretUnavailable),
     /// An upstream cannot be set up.
     #[error("upstream `{upstream}`")]
     Upstream {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Admin, Config};
 use crate::durable;
 use crate::name::Instance;
 use crate::seal::{self, KeyRing, NoRandom};
@@ -138,7 +138,7 @@ const ADMIN_TOKEN: &str = "admin.token";
 /// # Errors
 /// Fails if the state folder cannot be used, or there are no random numbers.
 pub fn admin_token(config: &Config) -> Result<Option<Secret>, ServeError> {
-    let written = config.admin.as_ref().and_then(|admin| admin.token.clone());
+    let written = config.admin.as_ref().and_then(Admin::first_token).cloned();
     match (written, &config.state_dir) {
         (Some(token), _) => Ok(Some(token)),
         (None, Some(dir)) => {
@@ -152,7 +152,7 @@ pub fn admin_token(config: &Config) -> Result<Option<Secret>, ServeError> {
 /// Returns the same for a client of a running weir. Creates nothing.
 #[must_use]
 pub fn known_admin_token(config: &Config) -> Option<Secret> {
-    let written = config.admin.as_ref().and_then(|admin| admin.token.clone());
+    let written = config.admin.as_ref().and_then(Admin::first_token).cloned();
     written.or_else(|| {
         let path = config.state_dir.as_ref()?.join(ADMIN_TOKEN);
         let text = std::fs::read_to_string(path).ok()?;

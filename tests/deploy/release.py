@@ -15,7 +15,7 @@ from tools import HERE, Toolbox
 PROJECT = HERE.parents[1]
 TRIPLE = "x86_64-unknown-linux-gnu"
 # The words that deploy/release reads.
-READ = ["Cargo.toml", "Cargo.lock", "CHANGELOG.md", "README.md", "LICENSE", "deploy/release", "deploy/kubernetes/weir"]
+READ = ["Cargo.toml", "Cargo.lock", "CHANGELOG.md", "README.md", "LICENSE", "deploy/release", "deploy/npm", "deploy/kubernetes/weir"]
 
 
 class Release:
@@ -29,7 +29,8 @@ class Release:
             shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
         path = f"{helm.parent}:{os.environ['PATH']}" if helm else os.environ["PATH"]
         self.environment = {**os.environ, "PATH": path, "SOURCE_DATE_EPOCH": "1764460800", "WEIR_COMMIT": "0" * 40}
-        self.environment.pop("CARGO_TARGET_DIR", None)
+        for name in ("CARGO_TARGET_DIR", "GITHUB_REPOSITORY", "GITHUB_SERVER_URL"):
+            self.environment.pop(name, None)
         self.version = self.table("package")["version"]
 
     def table(self, name: str) -> dict[str, str]:
@@ -70,9 +71,16 @@ def check_tag(run: Any, release: Release) -> None:
     if "\nrepository = " not in (release.root / "Cargo.toml").read_text():
         code, said = release.run("check", f"v{release.version}")
         run.check("nor one that binaries cannot be found of", code == 1 and "`repository`" in said, said)
-        release.change("Cargo.toml", r"^license = ", 'repository = "https://github.com/example/weir"\nlicense = ')
+        code, said = release.run("repository", "github.com/example/weir")
+        run.check("the address of the project is one of https", code == 1 and "is no address" in said, said)
+        code, said = release.run("repository", "https://github.com/example/weir/")
+        run.check("it is written into Cargo.toml", code == 0 and release.table("package").get("repository") == "https://github.com/example/weir", said)
     code, said = release.run("check", f"v{release.version}")
     run.check("a tag that is the version may be released", code == 0 and "is ready" in said, said)
+    release.environment["GITHUB_REPOSITORY"] = "somebody/else"
+    code, said = release.run("check", f"v{release.version}")
+    run.check("but only in the project that binaries are looked for in", code == 1 and "made in somebody/else" in said, said)
+    del release.environment["GITHUB_REPOSITORY"]
     code, said = release.run("check", "v99.0.0")
     run.check("another tag is refused", code == 1 and f"has to be v{release.version}" in said, said)
     chart, lock = "deploy/kubernetes/weir/Chart.yaml", rf'(name = "mcp-weir"\nversion = ")({version})'
@@ -142,8 +150,8 @@ def check_workflow(run: Any) -> None:
     script = (PROJECT / "deploy" / "release").read_text()
     steps = set(re.findall(r"deploy/release (\w+)", re.sub(r"(?m)^\s*#.*$", "", text)))
     known = set(re.findall(r"^(\w+)\(\) \{", script, re.M))
-    run.check("the workflow runs all steps of deploy/release", steps == {"check", "binary", "sbom", "chart", "crate", "finish"} and steps <= known, steps)
+    run.check("the workflow runs all steps of deploy/release", steps == {"check", "binary", "sbom", "chart", "crate", "npm_packages", "finish"} and steps <= known, steps)
     arguments = set(re.findall(r"^ARG (\w+)$", (PROJECT / "Dockerfile").read_text(), re.M))
     run.check("and tells the image its commit and date", arguments == {"COMMIT", "SOURCE_DATE_EPOCH"} and all(f"{name}=" in text for name in arguments), arguments)
     needs = re.search(r"(?m)^  release:\n(?:.*\n)*?    needs: \[(.*)\]", text)
-    run.check("nothing is published before all is built", needs is not None and set(needs[1].split(", ")) == {"check", "binaries", "sbom", "image-of-both", "chart"}, needs)
+    run.check("nothing is published before all is built", needs is not None and set(needs[1].split(", ")) == {"check", "binaries", "npm", "sbom", "image-of-both", "chart"}, needs)

@@ -174,6 +174,85 @@ async fn a_token_of_the_config_is_for_reading_too_unless_reading_is_open() {
     }
 }
 
+#[tokio::test]
+async fn another_token_is_in_force_without_a_restart_and_the_old_one_is_not() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let upstreams = format!("  ann: {{ url: \"{}\" }}\n", ann.url());
+    let secrets = tempfile::tempdir().unwrap();
+    let (file, next) = (secrets.path().join("token"), secrets.path().join("next"));
+    let replace = |text: &str| {
+        fs::write(&next, text).unwrap();
+        fs::rename(&next, &file).unwrap();
+    };
+    replace("the first\n");
+    let written = format!("{{ file: {} }}", file.display());
+    let settings =
+        |port: &str| format!("admin: {{ address: \"127.0.0.1:{port}\", token: {written} }}");
+    let weir = started(&upstreams, "", settings).await;
+    let reload = async |token: &str| post(&weir, ("/reload", ""), Some(token)).await.0;
+    assert_eq!(reload("the first").await, 200);
+    let cookie = log_in(&weir, "the+first").await;
+    assert_eq!(status_of_page(&weir, &cookie).await, 200);
+    // The file is watched.
+    replace("the second");
+    bounded("the second token", async {
+        while reload("the second").await != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(reload("the first").await, 401);
+    assert_eq!(status_of_page(&weir, &cookie).await, 401);
+    assert_eq!(token(&weir).await.out.trim(), "the second");
+    // Another reference is in force with the reload.
+    let yaml = fs::read_to_string(config(&weir)).unwrap();
+    let changed = yaml.replace(&written, "{ value: the third }");
+    fs::write(config(&weir), &changed).unwrap();
+    assert_eq!(reload("the third").await, 401);
+    assert_eq!(reload("the second").await, 200);
+    assert_eq!(reload("the second").await, 401);
+    assert_eq!(reload("the third").await, 200);
+    let cookie = log_in(&weir, "the+third").await;
+    assert_eq!(status_of_page(&weir, &cookie).await, 200);
+    // The file that is not named any more opens nothing.
+    replace("the fourth");
+    assert_eq!(reload("the fourth").await, 401);
+    // Whether there is a token decides what needs one, so that this needs a restart.
+    fs::write(
+        config(&weir),
+        changed.replace(", token: { value: the third }", ""),
+    )
+    .unwrap();
+    assert_eq!(reload("the third").await, 422);
+    let told = pool()
+        .get(weir.admin_url("/upstreams"))
+        .bearer_auth("the third");
+    let told = told.send().await.unwrap().text().await.unwrap();
+    assert!(
+        told.contains("`admin` cannot change while weir runs"),
+        "{told}"
+    );
+}
+
+/// Logs in at the page, and returns the cookie.
+async fn log_in(weir: &Weir, token: &str) -> String {
+    let form = "application/x-www-form-urlencoded";
+    let asked = pool()
+        .post(weir.admin_url("/page/login"))
+        .header("origin", weir.admin_url(""))
+        .header("content-type", form)
+        .body(format!("token={token}"));
+    let answer = bounded("an answer", asked.send()).await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+async fn status_of_page(weir: &Weir, cookie: &str) -> u16 {
+    let asked = pool().get(weir.admin_url("/")).header("cookie", cookie);
+    let answer = bounded("an answer", asked.send()).await.unwrap();
+    answer.status().as_u16()
+}
+
 /// A client of the Unix socket.
 fn over(socket: &Path) -> reqwest::Client {
     reqwest::Client::builder()

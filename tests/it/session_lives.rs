@@ -90,6 +90,35 @@ async fn a_sealing_key_is_replaced_and_sessions_go_on() {
 }
 
 #[tokio::test]
+async fn another_key_in_the_file_is_not_taken_while_weir_runs_and_ends_no_session() {
+    let ann = Upstream::named("ann").tools(["a"]).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, OLD).unwrap();
+    let one = format!("sealing_key: {{ file: {} }}", file.display());
+    let weir = over(&ann, &one).await;
+    let first = opened(&weir).await;
+    let reload = async || weir.operate("/reload").send().await.unwrap();
+    assert_eq!(reload().await.status(), 200);
+    fs::write(&file, NEW).unwrap();
+    let refused = reload().await;
+    assert_eq!(refused.status(), 422);
+    let told = refused.text().await.unwrap();
+    assert!(
+        told.contains("`sealing_key` cannot change while weir runs"),
+        "{told}"
+    );
+    let second = opened(&weir).await;
+    // Both are sealed with the old one.
+    fs::write(&file, OLD).unwrap();
+    let weir = weir.restart().await;
+    assert_eq!(
+        (ping(&weir, &first).await, ping(&weir, &second).await),
+        (200, 200)
+    );
+}
+
+#[tokio::test]
 async fn a_key_of_the_state_folder_is_replaced_by_a_line_before_it() {
     let ann = Upstream::named("ann").tools(["a"]).start().await;
     let weir = over(&ann, "state: { dir: state }").await;

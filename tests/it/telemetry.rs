@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use weir::sigv4::Verifier;
 
-use crate::support::client::{Client, Modern, call_params};
+use crate::support::client::{Client, Modern, call_params, pool};
 use crate::support::otlp::OtlpReceiver;
 use crate::support::upstream::Upstream;
 use crate::support::weir::Weir;
@@ -72,6 +72,53 @@ async fn a_call_is_a_server_span_and_a_client_span_which_the_upstream_gets_as_it
             assert_eq!(client_span.attribute("weir.upstream"), up.name());
             assert!(!server.has_failed && !client_span.has_failed);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_call_is_the_example_of_its_bucket_and_others_are_not() {
+    let (up, receiver) = (
+        Upstream::named("up").tools(["echo"]),
+        OtlpReceiver::start().await,
+    );
+    let up = up.modern().start().await;
+    let weir = Weir::over([&up]).top(&receiver.setting()).start().await;
+    let params = call_params("up__echo", "{}");
+    let scrape = async |accept: &str| {
+        let asked = pool()
+            .get(weir.admin_url("/metrics"))
+            .header("accept", accept);
+        let answer = bounded("the metrics", asked.send()).await.unwrap();
+        answer.text().await.unwrap()
+    };
+    for (flag, is_recorded) in [("00", false), ("01", true)] {
+        let parent = format!("\"{}{flag}\"", &META[..META.len() - 2]);
+        let client = Client::Modern(weir.modern());
+        let ask = client
+            .ask("tools/call", &params)
+            .meta("traceparent", &parent);
+        assert_eq!(ask.send().await.status, 200);
+        // The record is written a moment after the answer.
+        let counted = format!("}} {}\n", 1 + u32::from(is_recorded));
+        let wait = async {
+            loop {
+                let text = scrape("application/openmetrics-text").await;
+                let mut lines = text.split_inclusive('\n');
+                if lines.any(|line| {
+                    line.starts_with("weir_call_duration_seconds_count") && line.ends_with(&counted)
+                }) {
+                    return text;
+                }
+            }
+        };
+        let text = bounded("the call is counted", wait).await;
+        let example = format!("# {{trace_id=\"{TRACE}\"}} ");
+        assert_eq!(
+            text.matches(&example).count(),
+            if is_recorded { 2 } else { 0 },
+            "{text}"
+        );
+        assert!(!scrape("text/plain").await.contains("trace_id"));
     }
 }
 

@@ -32,6 +32,8 @@ const check = (what, holds, more = "") => {
 const tool = (name, description) => ({ name, description, inputSchema: { type: "object" } });
 const HOSTILE = "<img src=x onerror=\"window.hit=1\"><script>window.hit=1</script> 'quoted' \u202egnp.exe\u200b";
 
+const HOSTILE_NAME = "<script>window.hit=1</script>";
+
 /** Opens a page that notes what it must not do. */
 const open = async (context, problems) => {
   const page = await context.newPage();
@@ -125,7 +127,7 @@ const live = async (context, weir, upstreams, problems) => {
 
 const hostile = async (context, weir, problems) => {
   const page = await open(context, problems);
-  for (const view of ["/page/catalog?q=evil", "/page/explain?name=mail__evil"]) {
+  for (const view of ["/page/catalog?q=evil", "/page/explain?name=mail__evil", "/page/catalog?q=hit%3D1"]) {
     await page.goto(weir.base + view);
     const found = await page.evaluate(() => ({
       images: document.querySelectorAll("main img, main script").length,
@@ -136,6 +138,7 @@ const hostile = async (context, weir, problems) => {
     check(`${view}: no element of an upstream's`, found.images === 0 && !found.hit);
     check(`${view}: nothing is wider than the window`, found.wide <= 0, found.wide);
     check(`${view}: hidden characters are drawn`, found.text.includes("⟦U+202E⟧"));
+    if (view.endsWith("hit%3D1")) check("a name that is a script stays a name", found.text.includes(HOSTILE_NAME));
   }
   await page.close();
 };
@@ -287,6 +290,8 @@ const main = async () => {
   const mail = await new Upstream([
     tool("send", "Sends a mail."),
     tool("evil", HOSTILE),
+    tool(HOSTILE_NAME, "Its name is a script."),
+    tool("broken", "Fails."),
     tool(`evil_${"long".repeat(200)}`, "x".repeat(10_000)),
   ]).start();
   const find = tool("find", "Finds pages.");
@@ -313,6 +318,12 @@ const main = async () => {
     check("a call is shown", await has(page, "wiki__tool000"));
     await weir.call("wiki__tool001");
     check("and the next one without a reload", await has(page, "wiki__tool001"));
+    await weir.call("mail__broken");
+    check("the last error of a tool is shown without a reload", await has(page, "answered with error -32050"));
+    check("without what the upstream wrote", !(await page.content()).includes("of Ann"));
+    await page.goto(`${weir.base}/`);
+    await page.click("summary:has-text('Details of mail')");
+    check("and with its upstream", await has(page, "Last errors of tools"));
     await page.close();
     const state = await context.storageState();
     await live(context, weir, { wiki }, problems);

@@ -60,10 +60,11 @@ export class Upstream {
       "tools/call": { content: [{ type: "text", text: `<img src=x onerror="window.hit=1"> ${JSON.stringify(message.params)}` }] },
       ping: {},
     };
-    const result = results[message.method];
+    const isBroken = message.params?.name === "broken";
+    const result = isBroken ? undefined : results[message.method];
     const body = result
       ? { jsonrpc: "2.0", id: message.id, result }
-      : { jsonrpc: "2.0", id: message.id, error: { code: -32601, message: "no" } };
+      : { jsonrpc: "2.0", id: message.id, error: { code: isBroken ? -32050 : -32601, message: "of Ann" } };
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
   }
 }

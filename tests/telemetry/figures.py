@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
@@ -37,7 +38,9 @@ def check_figures(run: Any, folder: Path, cleanup: ExitStack) -> None:
     tool(run, [promtool, "test", "rules", str(RULES / "rules_test.yaml")])
     upstream = Upstream(folder, cleanup, "legacy", sys.executable)
     shop = {"legacy": {"url": upstream.url, "resync": "2s", "timeouts": {"call": "300ms"}}}
-    weir = Weir(run.binary, folder, cleanup, "figures", shop, None)
+    # Nobody is there: spans are made, and dropped.
+    nowhere = {"endpoint": f"http://127.0.0.1:{free_port()}", "sample": 1}
+    weir = Weir(run.binary, folder, cleanup, "figures", shop, nowhere)
     caller = Caller(weir.url, "legacy")
     caller.call("legacy__echo")
     metrics = get(weir.admin + "/metrics")[1]
@@ -60,6 +63,7 @@ def check_figures(run: Any, folder: Path, cleanup: ExitStack) -> None:
     run.check("Prometheus starts", until(lambda: get(ready)[0] == 200, 30))
     run.check("and scrapes weir", until(lambda: ask("up == 1"), 20))
     run.check("and has rates of it", until(lambda: ask("rate(weir_calls_total[10s]) > 0"), 20))
+    run.check("and finds the trace of a call in a bucket", until(lambda: exemplars(port), 20), get(weir.admin + "/metrics")[1][:2000])
     for quantile in ("0.95", "0.99"):
         by_tool = {one["metric"]["tool"]: float(one["value"][1]) for one in ask(ADDED.format(quantile=quantile))}
         run.check(f"p{quantile[2:]} of what weir adds, by tool, out of one query", 0 < by_tool.get("legacy__echo", 0) < 0.5, by_tool)
@@ -71,6 +75,15 @@ def check_figures(run: Any, folder: Path, cleanup: ExitStack) -> None:
     unwell = [rule["name"] for rule in json.loads(get(f"http://127.0.0.1:{port}/api/v1/rules")[1])["data"]["groups"][0]["rules"] if rule["health"] != "ok"]
     run.check(f"all {len(rules)} rules are evaluated", not unwell, unwell)
     stop.set()
+
+
+def exemplars(port: int) -> list[str]:
+    """The ids of traces that Prometheus has beside buckets."""
+    now = time.time()
+    query = f"query=weir_call_duration_seconds_bucket&start={now - 300}&end={now + 60}"
+    said = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query_exemplars?{query}")[1] or "{}")
+    found = [one["labels"].get("trace_id", "") for series in said.get("data") or [] for one in series["exemplars"]]
+    return [trace for trace in found if re.fullmatch("[0-9a-f]{32}", trace)]
 
 
 def tool(run: Any, command: list[str], text: str | None = None) -> None:
@@ -97,7 +110,7 @@ def start_prometheus(folder: Path, prometheus: str, port: int, weir: Weir, clean
             }
         )
     )
-    command = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
+    command = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"]
     process = Process("prometheus", command, folder)
     cleanup.callback(process.stop, signal.SIGKILL)
 

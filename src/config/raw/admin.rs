@@ -18,8 +18,9 @@ pub(in crate::config) struct Admin {
     /// The permissions of the Unix socket, in octal: `0600` for weir's user, `0660` for its group
     /// too. `0600` if this is left out.
     pub(in crate::config) mode: Option<ScalarText>,
-    /// The token that operators must send as `Authorization: Bearer`. Required if the address is
-    /// not loopback. Default: on an address of loopback, weir makes one for requests that change
+    /// The token that operators must send as `Authorization: Bearer`. Another one takes effect with
+    /// the reload, and that of a file when the file is replaced; it ends logins at the page. Whether
+    /// there is one cannot change while weir runs. Required if the address is not loopback. Default: on an address of loopback, weir makes one for requests that change
     /// something and stores it in the state folder; `weir admin-token` prints it. A Unix socket
     /// needs none.
     pub(in crate::config) token: Option<SecretRef>,

@@ -17,7 +17,9 @@ pub(in crate::config) enum SecretRef {
     /// The name of an environment variable.
     Env(String),
     /// The path of a file. One line break at its end is ignored. The file is watched: a new secret
-    /// is in use within a second.
+    /// is in use within a second. Keys of weir itself are read with the config instead: those of
+    /// `guard.redact` at each reload, `sealing_key`, `sealing_keys`, `audit.sign` and
+    /// `audit.hash_key` when weir starts.
     File(String),
     /// A secret in AWS Secrets Manager: its name or ARN, or a mapping.
     AwsSecret(AwsSecret),

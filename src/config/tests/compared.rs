@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 94] = [
+const KEYS: [(&str, &str, &str, Reload); 95] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -213,12 +213,8 @@ const KEYS: [(&str, &str, &str, Reload); 94] = [
         "127.0.0.1:2",
         Refused("admin"),
     ),
-    (
-        "admin.token",
-        "{ value: a }",
-        "{ value: b }",
-        Refused("admin"),
-    ),
+    ("admin.token", "{ value: a }", "{ value: b }", Applied),
+    ("admin.token", "null", "{ value: b }", Refused("admin")),
     ("admin.mode", "'0600'", "'0660'", Refused("admin")),
     ("admin.reading", "token", "open", Refused("admin")),
     ("admin.page", "read", "write", Refused("admin")),

@@ -28,8 +28,8 @@ pub(super) fn check_admin(
     let excused = ["token", "auth"].map(|key| check.source.is_excused(at, key));
     let written = written || excused.contains(&true);
     let token = raw.token.and_then(|raw| {
-        let fetched = check.own_secret(&raw);
-        check.ok(&at.key("token"), fetched)
+        let reference = check.own_reference(&raw);
+        check.ok(&at.key("token"), reference)
     });
     let reading = match raw.reading {
         None | Some(raw::AdminReading::Token) => AdminReading::Token,

@@ -71,10 +71,21 @@ impl Check<'_> {
         Ok(reference)
     }
 
-    /// Fetches a secret of weir itself.
+    /// Fetches a secret of weir itself, as it is now.
     pub(super) fn own_secret(&mut self, raw: &raw::SecretRef) -> Result<Secret, SecretRefError> {
-        let reference = self.secret(raw)?;
+        let reference = self.own_reference(raw)?;
         reference.first().cloned().ok_or(SecretRefError::Own)
+    }
+
+    /// Resolves the reference of a secret of weir itself, which may change while weir runs.
+    pub(super) fn own_reference(
+        &mut self,
+        raw: &raw::SecretRef,
+    ) -> Result<SecretRef, SecretRefError> {
+        match self.secret(raw)? {
+            SecretRef::Aws(_) => Err(SecretRefError::Own),
+            known @ (SecretRef::Fixed(_) | SecretRef::File { .. }) => Ok(known),
+        }
     }
 
     pub(super) fn report(&mut self, at: &KeyPath, kind: impl Into<ProblemKind>) {

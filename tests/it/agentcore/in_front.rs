@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::aws::{Keyring, Services, Target};
-use crate::support::client::Client;
+use crate::support::client::{Client, pool};
 use crate::support::ran;
 use crate::support::upstream::{Kind, Upstream};
 use crate::support::weir::{Builder, Weir};
@@ -51,6 +51,12 @@ async fn wait_told(weir: &Weir, what: &str, holds: impl Fn(&Value) -> bool) -> V
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("never came to {what}: {told}");
+}
+
+/// The first view of the page for operators.
+async fn first_view(weir: &Weir) -> String {
+    let asked = pool().get(weir.admin_url("/")).send().await.unwrap();
+    asked.text().await.unwrap()
 }
 
 async fn wait_done(weir: &Weir, times: u64) -> Value {
@@ -105,9 +111,17 @@ async fn a_gateway_that_cannot_be_told_is_told_again_and_operators_know() {
     assert_eq!(told["state"], "failing", "{told}");
     assert!(told["reason"].as_str().unwrap().contains("403"), "{told}");
     weir.wait_stderr("on_publish.synchronize").await;
+    let page = first_view(&weir).await;
+    assert!(page.contains("gw-ab12cdef34"), "{page}");
+    assert!(
+        page.contains("it was not told</span>: ") && page.contains("403"),
+        "{page}"
+    );
     services.fail(None);
     let told = wait_done(&weir, 1).await;
     assert_eq!(told["reason"], Value::Null);
+    let page = first_view(&weir).await;
+    assert!(page.contains("it has the catalog"), "{page}");
     // A target that cannot be listed is a failure too, and so is one that is gone.
     let set = |name: &str, then: &[&str]| {
         let mut targets = services.inner.targets.lock().unwrap();

@@ -1,6 +1,6 @@
 //! The views of the page.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::support::upstream::{Kind, Upstream};
@@ -173,6 +173,62 @@ async fn figures_of_calls_are_of_late_and_open_to_readers() {
     assert!(row["added_p50_us"].as_f64().unwrap() > 0.0, "{told}");
     assert_eq!(told["rows"][1]["errors"], 1, "{told}");
     assert_eq!(told["all"]["error_percent"], 25.0, "{told}");
+}
+
+#[tokio::test]
+async fn the_last_error_of_each_tool_is_told_without_what_the_upstream_wrote() {
+    let jira = Upstream::named("jira").tools(["search"]);
+    let jira = jira.errors("broken", r#"{"code":-32050,"message":"of <b>Ann</b>"}"#);
+    let jira = jira.errors("strict", r#"{"code":-32602,"message":"of Ann"}"#);
+    let jira = jira.start().await;
+    let weir = started(Weir::over([&jira]), "reading: open").await;
+    weir.wait_told("jira", "state", "up").await;
+    assert_eq!(weir.told("jira").await["last_errors"], json!([]));
+    let modern = weir.modern();
+    for tool in ["jira__search", "jira__broken", "jira__strict"] {
+        modern.call(tool, "{}").await;
+    }
+    // The records of calls are written a moment after their answers.
+    wait_for(&weir, "", "/page/calls", "answered with error -32602").await;
+    let errors = weir.told("jira").await["last_errors"].clone();
+    let shown = errors.as_array().unwrap();
+    let parts = |row: &Value| ["tool", "reason", "blame"].map(|key| row[key].clone());
+    let expected = [
+        [
+            "jira__strict",
+            "the upstream answered with error -32602",
+            "caller",
+        ],
+        [
+            "jira__broken",
+            "the upstream answered with error -32050",
+            "upstream",
+        ],
+    ];
+    let expected = expected.map(|row| row.map(Value::from));
+    assert_eq!(shown.iter().map(parts).collect::<Vec<_>>(), expected);
+    let is_timed = |row: &Value| row["seconds_ago"].is_u64();
+    assert!(shown.iter().all(is_timed), "{errors}");
+    let told = weir.admin("/calls").await;
+    let rows = told["rows"].as_array().unwrap().iter();
+    for row in rows {
+        let last = &row["last_error"];
+        match row["tool"].as_str().unwrap() {
+            "jira__search" => assert_eq!(*last, Value::Null),
+            "jira__broken" => assert_eq!(last["blame"], "upstream", "{told}"),
+            _ => assert_eq!(last["blame"], "caller", "{told}"),
+        }
+    }
+    let page = get(&weir, "/").await;
+    page.has("Last errors of tools");
+    page.has("jira__broken");
+    // What weir answers itself is the last one too, when the upstream is gone.
+    jira.stop().await;
+    modern.call("jira__broken", "{}").await;
+    let page = wait_for(&weir, "", "/page/calls", "upstream `jira`: ").await;
+    for told in [page.text, weir.told("jira").await.to_string()] {
+        assert!(!told.contains("Ann"), "{told}");
+    }
 }
 
 #[tokio::test]
