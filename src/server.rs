@@ -153,8 +153,9 @@ impl Bound {
         let endpoint = front::endpoint(front, &config.listen.path);
         let listeners = TaskTracker::new();
         let begun = draining.begun.clone();
-        let served = connections::serve(listener, endpoint, memory, begun, limits);
-        listeners.spawn(served);
+        listeners.spawn(connections::serve(
+            listener, endpoint, memory, begun, limits,
+        ));
         Ok(Server {
             core,
             address,
