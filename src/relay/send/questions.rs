@@ -152,6 +152,11 @@ impl CallQuestions {
         }))
     }
 
+    /// Sends answers with this request from now on, because the call became a task.
+    pub(super) fn answer_with(&mut self, request: RepeatedRequest) {
+        self.request = request;
+    }
+
     /// Returns whether the upstream works on the call, and nothing waits for its caller.
     pub(in crate::relay) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running) && self.ready.is_empty()
