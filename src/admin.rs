@@ -24,6 +24,7 @@ mod status;
 pub mod trial;
 pub mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -153,7 +154,8 @@ fn rivalries_of(link: &Link, catalog: &Catalog) -> Vec<String> {
 /// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, lists
 /// that failed while others came, what was left out of it and why, rules that match nothing, name
 /// conflicts that involve this upstream; calls
-/// under way and waiting, and why the last failed call failed.
+/// under way and waiting, and why the last failed call failed; what became of questions to callers of
+/// the other era.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (reason, since) = match link.health.state() {
@@ -169,6 +171,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let report = link.health.report();
     let [tools, prompts, resources, templates] = report.counts;
     let quarantined = report.quarantined.iter().map(ToString::to_string);
+    let asks: BTreeMap<_, _> = link.metrics.ask_counts().into();
     let failed_lists = report.failed_lists.iter();
     let failed_lists =
         failed_lists.map(|list| json!({ "list": list.kind.method(), "reason": list.reason }));
@@ -208,6 +211,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
             "queued": load.queued,
             "limit": link.config.limits.in_flight,
         },
+        "asks": asks,
         "own_dropped": report.dropped.own,
         "far_dropped": report.dropped.far,
     })

@@ -29,6 +29,7 @@ class Excuse:
 
 
 BRIDGE = "a server that asks across the eras: weir does not translate that yet"
+PAUSES = "a modern server cannot pause the stream of an answer, so there is nothing to come back to"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
 STEP_UP = "weir does not widen a grant by itself: an operator names the scopes, and a person logs in again"
@@ -64,6 +65,7 @@ EXCUSES = [
         "server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-server-rejects-undeclared-capability"
     ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
+    Excuse("server 2025-11-25", "over modern", "server-sse-polling", PAUSES),
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
+use crate::metrics::AskOutcome;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError, Outcome, Request, Response};
@@ -221,7 +222,13 @@ impl UpstreamReply {
         }
         let upstream = stream.cancel.link.id();
         let fault = match send::refusal(result) {
-            Some(failure) => failure.to_fault(upstream),
+            Some(failure) => {
+                if failure.is_unasked() {
+                    let metrics = &stream.cancel.link.metrics;
+                    metrics.count_asks(AskOutcome::Refused, 1);
+                }
+                failure.to_fault(upstream)
+            }
             None => Fault::NotBridged {
                 upstream: upstream.as_str().into(),
             },
