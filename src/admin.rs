@@ -26,6 +26,7 @@ mod token;
 pub mod trial;
 pub mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -157,7 +158,8 @@ fn rivalries_of(link: &Link, catalog: &Catalog) -> Vec<String> {
 /// decides; `circuit`; era and protocol versions; `credentials`; age and counts of the listing, lists
 /// that failed while others came, what was left out of it and why, rules that match nothing, name
 /// conflicts that involve this upstream; calls under way and waiting, why the last call failed to
-/// reach it, and the last error of each tool, of at most 20 the newest first.
+/// reach it, and the last error of each tool, of at most 20 the newest first; what became of questions to
+/// callers of the other era.
 #[must_use]
 pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let (reason, since) = match link.health.state() {
@@ -173,6 +175,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
     let report = link.health.report();
     let [tools, prompts, resources, templates] = report.counts;
     let quarantined = report.quarantined.iter().map(ToString::to_string);
+    let asks: BTreeMap<_, _> = link.metrics.ask_counts().into();
     let failed_lists = report.failed_lists.iter();
     let failed_lists =
         failed_lists.map(|list| json!({ "list": list.kind.method(), "reason": list.reason }));
@@ -213,6 +216,7 @@ pub fn describe(link: &Link, catalog: &Catalog) -> serde_json::Value {
             "queued": load.queued,
             "limit": link.config.limits.in_flight,
         },
+        "asks": asks,
         "own_dropped": report.dropped.own,
         "far_dropped": report.dropped.far,
     })

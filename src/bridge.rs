@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod ask_rounds;
 pub mod asks;
+pub mod driven_task;
 pub mod logs;
 mod older_asks;
 pub mod request;
@@ -16,5 +17,6 @@ pub mod task_ids;
 pub use answer::AnswerBridge;
 pub use ask_rounds::{AskFailure, AskRounds, AskStep, CallerAsk, RetryMembers};
 pub use asks::{AskKind, AskableClient};
+pub use driven_task::{DrivenTask, TaskFailure, TaskStep};
 pub use logs::LogFilter;
 pub use request::{Hop, HopMeta, HopParams, LegacyClient};

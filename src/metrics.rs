@@ -7,6 +7,7 @@
 //! Labels come from the config and from the catalog, never from a caller. A tool gets its own series
 //! when it is first called, at most [`TOOLS`] in the process; later ones are counted as the tool `other`.
 
+mod asks;
 mod blame;
 mod callers;
 mod counter;
@@ -39,6 +40,7 @@ use crate::name::UpstreamId;
 use crate::protocol::error::{Blame, Fault};
 use crate::telemetry::Tracer;
 
+pub use asks::AskOutcome;
 pub(crate) use blame::blame_text;
 pub(crate) use callers::caller_label;
 pub use figures::{CallCounts, CallKey, last_errors};

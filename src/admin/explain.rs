@@ -1,6 +1,7 @@
 //! `GET /explain?name=…`: where an exposed name comes from, or why it is not exposed.
 
 mod answer;
+mod asks;
 mod hidden;
 mod index;
 mod near;
@@ -98,6 +99,7 @@ impl ExplainIndex<'_> {
             through: self.through(definition),
             stamped: StaleSince::on(definition).map(|stamp| stamp.to_string()),
             drift: self.drift(upstream, kind, original),
+            asks: asks::questions_of(kind, route, self.known.get(route.upstream_index.get())),
             access: caller.map(|caller| self.access(kind, route, caller)),
             upstream: self.owner(route.upstream_index, upstream),
         })

@@ -124,6 +124,12 @@ pub enum AskFailure {
 }
 
 impl AskFailure {
+    /// Returns whether a question could not be put to the caller.
+    #[must_use]
+    pub const fn is_unasked(self) -> bool {
+        matches!(self, Self::Lacks(_) | Self::UnknownForm | Self::TooMany(_))
+    }
+
     /// Returns the error for the caller.
     #[must_use]
     pub fn to_fault(self, upstream: &UpstreamId) -> Fault {

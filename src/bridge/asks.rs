@@ -22,6 +22,15 @@ pub enum AskKind {
 }
 
 impl AskKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Form,
+        Self::Url,
+        Self::Sampling,
+        Self::SamplingWithTools,
+        Self::Roots,
+    ];
+
     /// Returns the kind of a request of a server; `None` for one that no client knows.
     #[must_use]
     pub fn of(asked_method: &str, params: &Object<'_>) -> Option<Self> {

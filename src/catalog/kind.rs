@@ -154,4 +154,12 @@ impl<T> PerEra<T> {
             Era::Modern => &self.modern,
         }
     }
+
+    /// Returns the same of both values.
+    pub(crate) fn map<U>(&self, of: impl Fn(&T) -> U) -> PerEra<U> {
+        PerEra {
+            legacy: of(&self.legacy),
+            modern: of(&self.modern),
+        }
+    }
 }

@@ -84,6 +84,8 @@ pub(crate) struct RouteTarget {
     pub(crate) original_json: Box<str>,
     pub(crate) header_params: Arc<[HeaderParam]>,
     pub(crate) repetition: Repetition,
+    /// It can be called only as a task of 2025-11-25.
+    pub(crate) requires_task: bool,
     pub(crate) timeout: Option<CallTimeout>,
     pub(crate) arguments: Option<Box<ArgumentRules>>,
     /// The checks of calls; `None` if there are none.
@@ -404,14 +406,12 @@ fn make_target(
         original_json: json::quote(definition.key()).into(),
         header_params: definition.facts.header_params.clone(),
         repetition: repetition(rules.tools, definition),
+        requires_task: definition.facts.task_required,
         timeout: change.and_then(|change| change.timeout),
         arguments: change.and_then(ArgumentRules::of).map(Box::new),
         validate: (!validate.is_nothing()).then(|| Box::new(validate)),
         definition: Arc::clone(definition.shared()),
-        listed: PerEra {
-            legacy: rendered.legacy.position(at).is_some(),
-            modern: rendered.modern.position(at).is_some(),
-        },
+        listed: rendered.map(|rendered| rendered.position(at).is_some()),
     })
 }
 

@@ -29,9 +29,6 @@ pub(crate) fn definition(
     let renamed = edited(raw, [Some(key), own.map(|own| facts.origin.with(raw, own))]);
     let to_modern = (upstream, caller) == (Era::Legacy, Era::Modern);
     let to_legacy = (upstream, caller) == (Era::Modern, Era::Legacy);
-    if to_modern && facts.task_required {
-        return None;
-    }
     let drop_execution = to_modern && facts.execution;
     let drop_output = to_legacy && facts.free_output;
     let changed = change.is_some_and(|change| {
@@ -174,7 +171,10 @@ mod tests {
             r#"{"name":"a","inputSchema":{}}"#
         );
         let required = optional.replace("optional", "required");
-        assert_eq!(both(&required, Era::Legacy), None);
+        assert_eq!(
+            both(&required, Era::Legacy).unwrap(),
+            r#"{"name":"a","inputSchema":{}}"#
+        );
         assert_eq!(both(&required, Era::Modern).unwrap(), required);
         for free in [
             r#"{"type":"array"}"#,

@@ -82,6 +82,12 @@ impl Route {
         self.target.repetition
     }
 
+    /// Returns whether the tool can be called only as a task of 2025-11-25.
+    #[must_use]
+    pub fn requires_task(&self) -> bool {
+        self.target.requires_task
+    }
+
     /// Returns the time that a call may take, if the config gives this tool one of its own.
     #[must_use]
     pub fn timeout(&self) -> Option<CallTimeout> {

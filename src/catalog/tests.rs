@@ -405,6 +405,7 @@ fn each_era_sees_what_it_can_use() {
         listed(&catalog, Kind::Tools, Era::Modern),
         [
             r#"{"name":"old__now","inputSchema":{}}"#,
+            r#"{"name":"old__later","inputSchema":{}}"#,
             r#"{"name":"old__plain","inputSchema":{}}"#,
             r#"{"name":"new__any","inputSchema":{},"outputSchema":{"type":"array"}}"#,
         ]
@@ -419,7 +420,8 @@ fn each_era_sees_what_it_can_use() {
         ]
     );
     let later = catalog.tool("old__later").unwrap();
-    assert!(later.is_listed(Era::Legacy) && !later.is_listed(Era::Modern));
+    assert!(later.is_listed(Era::Legacy) && later.is_listed(Era::Modern));
+    assert!(later.requires_task() && !catalog.tool("old__now").unwrap().requires_task());
 }
 
 #[test]
@@ -438,7 +440,7 @@ fn a_conflict_is_rendered_for_both_eras() {
     let modern = listed(&catalog, Kind::Tools, Era::Modern);
     assert_eq!(
         (legacy.len(), modern.len(), catalog.len(Kind::Tools)),
-        (6, 4, 6)
+        (6, 6, 6)
     );
     let name = |text: &str| {
         json::Object::parse(text)
@@ -451,7 +453,7 @@ fn a_conflict_is_rendered_for_both_eras() {
         assert!(catalog.tool(&name(text)).is_some(), "{text}");
     }
     assert!(modern.iter().all(|text| !text.contains("execution")));
-    assert!(modern[2].starts_with(r#"{"name":"y_"#), "{modern:?}");
+    assert!(modern[4].starts_with(r#"{"name":"y_"#), "{modern:?}");
 }
 
 #[test]

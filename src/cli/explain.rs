@@ -306,6 +306,9 @@ fn print_exposed(output: &mut Output, exposed: &Exposed) {
     if let [era] = exposed.eras.as_slice() {
         print_field(output, "listed", &format!("for {era} callers only"));
     }
+    for text in &exposed.asks {
+        print_field(output, "asks", text);
+    }
     if let Some(waiting) = &exposed.drift {
         let text = "held: callers see the pinned definition, its upstream's now differs";
         print_field(output, "drift", text);

@@ -1,4 +1,4 @@
-//! Writes what checks of data found, and what hooks did.
+//! Writes what checks of data found, what hooks did, and what became of questions.
 
 use std::time::Duration;
 
@@ -27,6 +27,13 @@ impl Metrics {
             for hook in &hooks {
                 let seconds = Duration::from_nanos(hook.nanoseconds.value()).as_secs_f64();
                 values.write(&[hook.name().as_str()], seconds);
+            }
+        });
+        out.family(&names::ASKS, |values| {
+            for upstream in lock(&self.upstreams).iter() {
+                for (word, count) in upstream.ask_counts() {
+                    values.write(&[upstream.id().as_str(), word], count);
+                }
             }
         });
     }

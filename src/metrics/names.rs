@@ -91,6 +91,8 @@ families! {
         "Messages that hooks were asked about. phase: request, response; outcome: ok, or why there was no usable answer (timeout, deadline, busy, circuit, unreachable, broken, status, function, too_large, too_long, answer).";
     HOOK_SECONDS = "weir_hook_duration_seconds_total" Counter ["hook"]
         "Time that messages waited for a hook.";
+    ASKS = "weir_asks_total" Counter ["upstream", "outcome"]
+        "Questions of an upstream (elicitation, sampling, roots) to callers of the other era. asked: put to the caller; answered: it gave a result; expired: it did not within timeouts.ask; refused: it answered with an error, or cannot be asked.";
     UP = "weir_upstream_up" Gauge ["upstream"]
         "1 if the last attempt to list an upstream succeeded, 0 if it failed or none has ended yet.";
     STARTING = "weir_upstream_starting" Gauge ["upstream"]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::metrics::asks::{AskCounters, AskOutcome};
 use crate::metrics::blame::BLAMES;
 use crate::metrics::counter::Counter;
 use crate::metrics::exemplar::Exemplars;
@@ -154,6 +155,8 @@ pub struct UpstreamMetrics {
     pub(super) methods: RwLock<Vec<(&'static str, Arc<Series>)>>,
     /// The findings of checks of data, by part, kind and consequence. A handful.
     pub(super) findings: RwLock<Vec<(FindingLabels, Arc<Counter>)>>,
+    /// What became of questions to callers of the other era.
+    asks: AskCounters,
     pub(super) listed: Counter,
     pub(super) failed: Counter,
 }
@@ -168,6 +171,7 @@ impl UpstreamMetrics {
             others: Arc::default(),
             methods: RwLock::default(),
             findings: RwLock::default(),
+            asks: AskCounters::default(),
             listed: Counter::default(),
             failed: Counter::default(),
         }
@@ -197,6 +201,17 @@ impl UpstreamMetrics {
     /// A listing ended, well or not.
     pub fn resynced(&self, well: bool) {
         if well { &self.listed } else { &self.failed }.add(1);
+    }
+
+    /// Counts questions to callers of the other era of which the same became.
+    pub fn count_asks(&self, outcome: AskOutcome, count: usize) {
+        self.asks.add(outcome, count);
+    }
+
+    /// Returns how many such questions there were, by the word for what became of them.
+    #[must_use]
+    pub fn ask_counts(&self) -> [(&'static str, u64); 4] {
+        self.asks.values()
     }
 
     /// Counts what a check of data found.

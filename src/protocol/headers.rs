@@ -205,6 +205,15 @@ pub fn write_params(
     Ok(())
 }
 
+/// Removes the `Mcp-Param-*` headers, which are of calls only.
+pub fn remove_params(headers: &mut HeaderMap) {
+    let is_param = |name: &&HeaderName| name.as_str().starts_with(PARAM_PREFIX);
+    let params: Vec<_> = headers.keys().filter(is_param).cloned().collect();
+    for name in params {
+        headers.remove(name);
+    }
+}
+
 /// Returns how many of the [`FOREIGN_BYTES`] are left beside these mirroring headers.
 #[must_use]
 pub fn room_in(mirroring: &HeaderMap) -> usize {

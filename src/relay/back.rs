@@ -3,6 +3,7 @@
 //! upstream is made here and nowhere else.
 
 mod changes;
+mod driven;
 mod ending;
 mod guarded;
 mod notifications;

@@ -11,6 +11,7 @@
 
 mod attempt;
 mod client_span;
+mod driven;
 mod failures;
 mod in_flight;
 mod notices;
@@ -48,6 +49,7 @@ use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, 
 
 use attempt::{Attempt, PreparedAttempt, SendError};
 use client_span::ClientSpan;
+pub(super) use driven::{CallTask, TaskEvent};
 use failures::log_failure;
 use in_flight::SendingRequest;
 pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
@@ -57,6 +59,7 @@ pub(super) use peers::peer_for;
 use peers::{is_shared, peer_after_loss};
 pub(super) use questions::{CallQuestions, QuestionEvent, is_question, refusal};
 use renewal::renewed_route;
+use repeated::RepeatedRequest;
 
 /// A request that was sent, with all that is needed to relay its answer.
 pub(super) struct Sent {
@@ -79,6 +82,8 @@ pub(super) struct Sent {
     pub(super) hooks: Option<Box<ResponseHooks>>,
     /// The questions of its upstream to its caller, where they cross eras.
     pub(super) questions: Option<Box<CallQuestions>>,
+    /// The task that its upstream may make of it, if weir drives that.
+    pub(super) task: Option<Box<CallTask>>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -267,7 +272,8 @@ impl Sender<'_, '_> {
         peer: &Arc<Peer>,
         mut slot: Option<InFlightSlot>,
     ) -> Result<(Attempt, Result<Exchange, LinkError>), Fault> {
-        let is_task = self.prepare_task(peer);
+        let latest = self.latest();
+        let is_task = driven::prepare(self.scope, peer, &mut self.target, latest);
         let (link, era, id) = (self.link, self.scope.era(), self.link.next_id());
         let mut span = ClientSpan::begin(self.record, (link, peer), &self.target, id);
         let prepared = self.prepare_attempt(peer, id, &span);
@@ -283,6 +289,8 @@ impl Sender<'_, '_> {
         self.record.note_sent();
         let guard = self.guard.as_ref();
         let questions = CallQuestions::of(self.scope, self.link, peer, &outbound, guard);
+        let repeated = || RepeatedRequest::of(self.scope, self.link, peer, &outbound);
+        let task = CallTask::of(self.scope, peer, &self.target, id, repeated);
         let sending = SendingRequest::new(self.link, peer, outbound, self.deadline, slot);
         let (cancel, exchange) = sending.await;
         let attempt = Attempt {
@@ -292,6 +300,7 @@ impl Sender<'_, '_> {
             is_task,
             span,
             questions,
+            task,
         };
         Ok((attempt, exchange))
     }
@@ -304,17 +313,15 @@ impl Sender<'_, '_> {
         span: &ClientSpan,
     ) -> Result<PreparedAttempt, Fault> {
         let (scope, link) = (self.scope, self.link);
-        let extension = self.extension.as_ref();
-        let last = extension.map_or(self.deadline, DeadlineExtension::latest);
         let place = self.record.place();
         let onward = place.and_then(|place| place.onward(scope.trace, span.span()));
         let trace = onward.as_ref().unwrap_or(scope.trace);
         let hop_meta = HopMeta {
             trace,
-            onward: hops::onward(scope, last),
+            onward: hops::onward(scope, self.latest()),
             wants_progress: self.extension.is_some(),
             keeps_baggage: self.guard.is_none(),
-            client: questions::client_of(scope, peer),
+            client: driven::declare(scope, peer, &self.target, questions::client_of(scope, peer)),
         };
         let hop = Hop {
             caller: scope.era(),
@@ -384,6 +391,7 @@ impl Sender<'_, '_> {
             checks: checks.map(Box::new),
             hooks: None,
             questions: attempt.questions,
+            task: attempt.task,
         }
     }
 
@@ -416,15 +424,10 @@ impl Sender<'_, '_> {
         Ok(headers)
     }
 
-    /// Returns whether this call becomes a legacy task. If the upstream has no tasks, the request
-    /// for one is removed, and it is an ordinary call (2025-11-25 `basic/utilities/tasks.mdx`).
-    fn prepare_task(&mut self, peer: &Peer) -> bool {
-        let legacy = self.scope.era() == Era::Legacy && peer.era() == Era::Legacy;
-        let is_task = legacy && peer.capabilities.tasks && self.target.params.contains("task");
-        if !is_task {
-            self.target.params.remove("task");
-        }
-        is_task
+    /// Returns when the call has to be over, however much progress it reports.
+    fn latest(&self) -> Instant {
+        let extension = self.extension.as_ref();
+        extension.map_or(self.deadline, DeadlineExtension::latest)
     }
 
     /// Takes the tool's new definition, if it has other headers now. Returns false if it has not.

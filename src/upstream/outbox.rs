@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::memory::Reservation;
+use crate::upstream::request::OutboundRequest;
 
 /// The most messages that wait for one peer. A peer sends few requests before it has read an
 /// answer: 64 requests to a caller wait at most, and pings come one at a time.
@@ -35,6 +36,8 @@ pub const AT_ONCE: usize = 8;
 pub struct OutboxMessage {
     /// The JSON text.
     pub body: Bytes,
+    /// The request in place of the text, if the message is one: its answer is read, and says nothing.
+    pub request: Option<Box<OutboundRequest>>,
     /// The name of the message in weir's log.
     pub what: &'static str,
     /// The moment after which it is of no use, and is not posted any more.
@@ -230,6 +233,7 @@ mod tests {
     fn message(body: &'static str, state: Option<OutboxState>) -> OutboxMessage {
         OutboxMessage {
             body: Bytes::from_static(body.as_bytes()),
+            request: None,
             what: "a test",
             until: Instant::now(),
             state,

@@ -29,6 +29,8 @@ class Excuse:
 
 
 BRIDGE = "a server that asks across the eras: weir does not translate that yet"
+PAUSES = "a modern server cannot pause the stream of an answer, so there is nothing to come back to"
+AT_ONCE = "an answer that comes at once is one event without an id, because there is nothing to resume"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
 STEP_UP = "weir does not widen a grant by itself: an operator names the scopes, and a person logs in again"
@@ -64,6 +66,9 @@ EXCUSES = [
         "server 2026-07-28", "over legacy", "server-stateless", BRIDGE, "sep-2575-server-rejects-undeclared-capability"
     ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
+    Excuse("server 2025-11-25", "over modern", "server-sse-polling", PAUSES, "server-sse-disconnect-resume", "INFO"),
+    Excuse("server 2025-11-25", "over modern", "server-sse-polling", AT_ONCE, "server-sse-priming-event", "WARNING"),
+    Excuse("server 2025-11-25", "over modern", "server-sse-polling", AT_ONCE, "server-sse-retry-field", "WARNING"),
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("client 2025-11-25", "crossed", "elicitation-sep1034-client-defaults", BRIDGE),

@@ -10,7 +10,7 @@ from pathlib import Path
 from excuses import EXCUSES, Excuse
 from suite import Key, Outcome
 
-RIGS = ["direct", "weir", "chain", "over legacy", "crossed"]
+RIGS = ["direct", "weir", "chain", "over legacy", "over modern", "crossed"]
 
 
 @dataclass(frozen=True)

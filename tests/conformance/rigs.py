@@ -71,7 +71,8 @@ def start_all(tools: Toolbox, binary: Path | None, folder: Path, cleanup: ExitSt
         for name in ("chain-1", "chain-2", "chain-3"):
             url = rigs.weir(binary, name, url)
         rigs.urls["chain"] = url
-        rigs.urls["over legacy"] = rigs.weir(binary, "over-legacy", rigs.upstream(tools, "legacy"))
+        for era in ("legacy", "modern"):
+            rigs.urls[f"over {era}"] = rigs.weir(binary, f"over-{era}", rigs.upstream(tools, era))
     return rigs
 
 

@@ -1,6 +1,8 @@
 //! Callers and upstreams of both eras: all four combinations behave the same.
 
 mod asked;
+mod chained;
+mod driven;
 
 use serde_json::{Value, json};
 

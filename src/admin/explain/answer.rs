@@ -42,6 +42,10 @@ pub struct Exposed {
     /// The time in `_meta["weir/stale"]`: when it was last confirmed, here or at a weir before this one.
     #[serde(default)]
     pub stamped: Option<String>,
+    /// What happens where its upstream asks a caller something, in sentences; empty if the upstream is
+    /// not connected, or it is no tool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
     /// How the upstream's definition differs, if the pinned one is shown instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<PendingDefinition>,

@@ -10,6 +10,7 @@ use crate::config;
 use crate::live::Snapshot;
 use crate::name::{Instance, Naming, UpstreamId, UpstreamIndex};
 use crate::policy::Policies;
+use crate::protocol::era::Era;
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
 
@@ -37,6 +38,8 @@ pub struct KnownUpstream {
     pub listed: Option<ListingStatus>,
     /// The state of its link; `None` if upstreams are not asked.
     pub link: Option<LinkStatus>,
+    /// The era that it speaks, if it is connected.
+    pub era: Option<Era>,
     /// Definitions that cannot be used.
     pub quarantined: Vec<InvalidDefinition>,
 }
@@ -103,6 +106,7 @@ impl KnownUpstream {
                 circuit: circuit.to_owned(),
                 credentials,
             }),
+            era: link.current_peer().map(|peer| peer.era()),
             quarantined: report.quarantined,
         }
     }

@@ -139,7 +139,8 @@ impl UpstreamReply {
         self.refuse(&fault)
     }
 
-    /// Ends a call whose question has no answer: of a tool, with a result that models read.
+    /// Ends a call whose question has no answer, or whose task has no end: of a tool, with a result
+    /// that models read.
     pub(super) fn refuse_question(&mut self, fault: &Fault) -> Outgoing {
         self.note_answer("result");
         self.sent.stream.span.end(Outcome::Result("{}"));

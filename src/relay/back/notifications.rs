@@ -28,7 +28,10 @@ pub(super) async fn in_reply(
     match notification.method.as_ref() {
         method::PROGRESS => {
             let mut params = Object::parse(notification.envelope.borrowed("params")?).ok()?;
-            if watch::parse_progress_token(&params) != Some(stream.cancel.id) {
+            let token = watch::parse_progress_token(&params);
+            let task = sent.task.as_deref();
+            let is_of_task = |token| task.is_some_and(|task| task.has_token(token));
+            if token.is_none_or(|token| token != stream.cancel.id && !is_of_task(token)) {
                 drop(params);
                 return task_progress(session?, caller, link.id(), notification);
             }

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
+use crate::metrics::AskOutcome;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError, Outcome, Request, Response};
@@ -18,7 +20,7 @@ use crate::relay::back::outgoing::Outgoing;
 use crate::relay::back::received::{Received, Resuming, receive};
 use crate::relay::hooks::{Intercepting, ResponseHooks};
 use crate::relay::send::{
-    self, CallQuestions, CancelOnDrop, QuestionEvent, Sent, UpstreamStream, is_question,
+    self, CallQuestions, CallTask, CancelOnDrop, QuestionEvent, Sent, UpstreamStream, is_question,
 };
 use crate::upstream::{LinkError, watch};
 
@@ -31,7 +33,7 @@ pub(super) struct UpstreamReply {
     /// The upstream's stream that is being opened again.
     resuming: Option<Resuming>,
     /// A message that waits for its turn to be parsed.
-    received: Option<Bytes>,
+    pub(super) received: Option<Bytes>,
     /// The result before pseudonyms in it became values, if some did: for the record file.
     pub(super) unrestored: Option<String>,
     /// The response that hooks leave, while they are asked about it.
@@ -57,9 +59,15 @@ impl UpstreamReply {
 
     /// Returns whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
-        let is_running = |questions: &CallQuestions| questions.is_running();
-        self.sent.stream.cancel.is_disarmed()
-            && self.sent.questions.as_deref().is_none_or(is_running)
+        let Sent {
+            stream,
+            questions,
+            task,
+            ..
+        } = &*self.sent;
+        stream.cancel.is_disarmed()
+            && questions.as_deref().is_none_or(CallQuestions::is_running)
+            && task.as_deref().is_none_or(CallTask::is_running)
     }
 
     /// Returns the fault of a reply that makes room for others.
@@ -100,6 +108,15 @@ impl UpstreamReply {
                     None => continue,
                 }
             }
+            if let Some(task) = self.sent.task.as_deref_mut()
+                && !task.is_running()
+            {
+                let event = Box::pin(task.next()).await;
+                match self.follow_task(event) {
+                    Some(outgoing) => return outgoing,
+                    None => continue,
+                }
+            }
             if let Err(outgoing) = self.wait_for_message().await {
                 return outgoing;
             }
@@ -117,6 +134,9 @@ impl UpstreamReply {
         let Ok(text) = std::str::from_utf8(&bytes) else {
             return Some(self.fail(&LinkError::Nonsense("not UTF-8")));
         };
+        if let ControlFlow::Break(outgoing) = self.drive(text) {
+            return outgoing;
+        }
         if self.intercept(text) {
             self.received = None;
             return None;
@@ -167,6 +187,9 @@ impl UpstreamReply {
                 let stream = &mut self.sent.stream;
                 stream.cancel = cancel;
                 stream.exchange = exchange;
+                if let Some(task) = &mut self.sent.task {
+                    task.note_answers_sent();
+                }
                 None
             }
             QuestionEvent::Broken(cancel, error) => {
@@ -199,7 +222,13 @@ impl UpstreamReply {
         }
         let upstream = stream.cancel.link.id();
         let fault = match send::refusal(result) {
-            Some(failure) => failure.to_fault(upstream),
+            Some(failure) => {
+                if failure.is_unasked() {
+                    let metrics = &stream.cancel.link.metrics;
+                    metrics.count_asks(AskOutcome::Refused, 1);
+                }
+                failure.to_fault(upstream)
+            }
             None => Fault::NotBridged {
                 upstream: upstream.as_str().into(),
             },
@@ -226,6 +255,7 @@ impl UpstreamReply {
         match receive(&mut self.sent.stream, &mut self.resuming).await {
             Received::Message(bytes) => Ok(self.received.insert(bytes).len()),
             Received::Paused(pause) => Err(Outgoing::Paused(pause)),
+            Received::Failed(error) if self.asks_again(&error) => Ok(0),
             Received::Failed(error) => Err(self.fail(&error)),
         }
     }

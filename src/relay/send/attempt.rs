@@ -3,6 +3,7 @@
 use crate::bridge::LogFilter;
 use crate::protocol::error::Fault;
 use crate::relay::send::client_span::ClientSpan;
+use crate::relay::send::driven::CallTask;
 use crate::relay::send::in_flight::CancelOnDrop;
 use crate::relay::send::questions::CallQuestions;
 use crate::upstream::{LinkError, OutboundRequest};
@@ -22,6 +23,7 @@ pub(super) struct Attempt {
     pub(super) is_task: bool,
     pub(super) span: ClientSpan,
     pub(super) questions: Option<Box<CallQuestions>>,
+    pub(super) task: Option<Box<CallTask>>,
 }
 
 /// Why a request was not sent, or got no answer.

@@ -17,6 +17,7 @@ use crate::bridge::{
 use crate::guard::RequestGuard;
 use crate::json::{self, Object};
 use crate::memory::Reservation;
+use crate::metrics::AskOutcome;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{self, Id};
 use crate::protocol::method;
@@ -153,6 +154,11 @@ impl CallQuestions {
         }))
     }
 
+    /// Sends answers with this request from now on, because the call became a task.
+    pub(super) fn answer_with(&mut self, request: RepeatedRequest) {
+        self.request = request;
+    }
+
     /// Returns whether the upstream works on the call, and nothing waits for its caller.
     pub(in crate::relay) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running) && self.ready.is_empty()
@@ -245,9 +251,18 @@ impl CallQuestions {
 
     /// Takes the caller's answer, or the end of its time.
     fn take(&mut self, answered: Option<CallerAnswer>) -> AskStep {
+        let metrics = &self.request.link.metrics;
         let Some(answer) = answered else {
+            metrics.count_asks(AskOutcome::Expired, self.open.len());
             return self.rounds.expire();
         };
+        metrics.count_asks(
+            match answer.outcome {
+                Ok(_) => AskOutcome::Answered,
+                Err(_) => AskOutcome::Refused,
+            },
+            1,
+        );
         self.open.retain(|(place, _)| *place != answer.place);
         self.kept.extend(answer.kept);
         let outcome = answer.outcome.as_deref().map_err(String::as_str);
@@ -263,6 +278,10 @@ impl CallQuestions {
                 self.phase = Phase::Pausing(Instant::now() + pause, members);
             }
             AskStep::Fail(failure) => {
+                if failure.is_unasked() {
+                    let metrics = &self.request.link.metrics;
+                    metrics.count_asks(AskOutcome::Refused, 1);
+                }
                 self.take_back();
                 self.phase = Phase::Failed(failure);
             }
@@ -291,6 +310,8 @@ impl CallQuestions {
                 let step = self.rounds.fail(AskFailure::TooMany(kind));
                 return self.apply(step);
             }
+            let metrics = &self.request.link.metrics;
+            metrics.count_asks(AskOutcome::Asked, 1);
             self.open.push((ask.place, number));
             let message = message::request_of(&Id::from(number), ask.method, ask.params.as_deref());
             self.ready.push_back(message);

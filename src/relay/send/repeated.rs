@@ -1,5 +1,6 @@
 //! A call that is sent again with answers to what its upstream asked (2026-07-28
-//! `basic/patterns/mrtr.mdx`): the same request under another id.
+//! `basic/patterns/mrtr.mdx`): the same request under another id. Or, where the call became a task,
+//! the requests about that task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,20 @@ use tokio::time::Instant;
 
 use crate::bridge::RetryMembers;
 use crate::caller::{Presence, Turn};
-use crate::json::Object;
+use crate::json::{self, Object};
 use crate::memory::MemoryShare;
-use crate::protocol::{hops, meta};
+use crate::protocol::era::Era;
+use crate::protocol::{headers, hops, meta};
 use crate::relay::Scope;
 use crate::relay::send::in_flight::{CancelOnDrop, SendingRequest};
 use crate::upstream::gate::Claim;
 use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
 
 /// A request as it was sent, to be sent again.
+#[derive(Clone)]
 pub(super) struct RepeatedRequest {
     pub(super) link: Arc<Link>,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     method: &'static str,
     params: String,
     headers: HeaderMap,
@@ -55,6 +58,38 @@ impl RepeatedRequest {
         }
     }
 
+    /// Makes it a request about the task that the call became: the id of the task in place of what
+    /// the call has, and the same `_meta` without a progress token, which is the call's own.
+    pub(super) fn turn_to_task(&mut self, method: &'static str, id: &str) {
+        let mut params = format!("{{\"taskId\":{}", json::quote(id));
+        let all = Object::parse(&self.params);
+        if let Ok(Some(mut own)) = all.and_then(|all| all.object("_meta")) {
+            own.remove(meta::PROGRESS_TOKEN);
+            params.push_str(&format!(",\"_meta\":{}", own.to_text()));
+        }
+        params.push('}');
+        self.params = params;
+        self.method = method;
+        headers::remove_params(&mut self.headers);
+        if self.peer.era() == Era::Modern {
+            headers::write_method(&mut self.headers, method);
+            // An id that no header can carry is one that the upstream did not give for this.
+            let _ = headers::write_name(&mut self.headers, method, id);
+        }
+    }
+
+    /// Makes the request as it is sent now, under a new id. It has to be over when `left` has passed.
+    pub(super) fn outbound(&self, members: &RetryMembers, left: Duration) -> OutboundRequest {
+        let id = self.link.next_id();
+        OutboundRequest {
+            id,
+            method: self.method,
+            params: retry_params(&self.params, members, id, left),
+            headers: self.headers.clone(),
+            memory: self.memory.clone(),
+        }
+    }
+
     /// Sends it again, once it has a place among the calls in flight. It has to be over at `deadline`.
     pub(super) fn send(
         &self,
@@ -62,14 +97,7 @@ impl RepeatedRequest {
         deadline: Instant,
     ) -> BoxFuture<'static, Resent> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let id = self.link.next_id();
-        let outbound = OutboundRequest {
-            id,
-            method: self.method,
-            params: retry_params(&self.params, members, id, left),
-            headers: self.headers.clone(),
-            memory: self.memory.clone(),
-        };
+        let outbound = self.outbound(members, left);
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
         let (turn, presence) = (self.turn, self.presence.clone());
         async move {

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use crate::protocol::era::Era;
 use crate::protocol::message;
 use crate::upstream::error::LinkError;
+use crate::upstream::gate::InFlightSlot;
 use crate::upstream::link::Link;
 use crate::upstream::outbox::{AT_ONCE, OutboxMessage, OutboxState, Pushed};
 use crate::upstream::peer::{Connection, Peer};
+use crate::upstream::request::OutboundRequest;
 
 /// How long a cancellation may take to reach the upstream. It holds the slot of its call as long.
 const CANCELLATION: Duration = Duration::from_secs(2);
@@ -39,6 +41,7 @@ impl Link {
         };
         let message = OutboxMessage {
             body,
+            request: None,
             what,
             kept: Some(kept),
             until: self.list_deadline(),
@@ -64,11 +67,39 @@ impl Link {
         }
         let message = OutboxMessage {
             body: message::cancelled(id, reason),
+            request: None,
             what: "a cancellation",
             kept: None,
             until: Instant::now() + CANCELLATION.min(self.config.timeouts.list),
             state: None,
             held: Some(Box::new(held)),
+        };
+        self.put(peer, message);
+    }
+
+    /// Cancels a task with this request. Does not wait. `slot`, the place of the call that became the
+    /// task, is free once the upstream has answered: as with other calls.
+    pub fn cancel_task(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        request: OutboundRequest,
+        mut slot: Option<InFlightSlot>,
+    ) {
+        if let Some(slot) = &mut slot {
+            slot.record_leave();
+        }
+        let Ok(kept) = self.memory.reserve(request.params.len() + OVERHEAD) else {
+            tracing::warn!(upstream = %self.id(), "a task is not cancelled: no memory is left for it");
+            return;
+        };
+        let message = OutboxMessage {
+            body: Bytes::new(),
+            request: Some(Box::new(request)),
+            what: "the cancellation of a task",
+            kept: Some(kept),
+            until: Instant::now() + CANCELLATION.min(self.config.timeouts.list),
+            state: None,
+            held: Some(Box::new(slot)),
         };
         self.put(peer, message);
     }
@@ -118,6 +149,7 @@ impl Link {
     async fn post_one(&self, peer: &Peer, message: OutboxMessage) -> Option<OutboxState> {
         let OutboxMessage {
             body,
+            request,
             what,
             until,
             state,
@@ -126,7 +158,10 @@ impl Link {
         } = message;
         let posted = async {
             let _place = self.gate.post_place().await;
-            self.post(peer, body, until).await
+            match request {
+                Some(request) => Box::pin(self.send_unheard(peer, *request, until)).await,
+                None => self.post(peer, body, until).await,
+            }
         };
         let posted = match until > Instant::now() {
             true => tokio::time::timeout_at(until, posted).await.ok(),
@@ -137,5 +172,18 @@ impl Link {
         }
         drop(held);
         state
+    }
+
+    /// Sends a request, and reads its answer to the end. That says nothing: where the answer is a
+    /// stream, to close it early would cancel the request.
+    async fn send_unheard(
+        &self,
+        peer: &Peer,
+        request: OutboundRequest,
+        until: Instant,
+    ) -> Result<(), LinkError> {
+        let mut exchange = self.send(peer, request, until).await?;
+        while exchange.next().await?.is_some() {}
+        Ok(())
     }
 }

@@ -27,8 +27,9 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let new = Upstream::named("new").tools(["search"]).asks_input("who");
-        let task = r#"{"resultType":"task","taskId":"t","status":"working"}"#;
-        let new = new.answers("job", task);
+        // Not a kind of result that any era has.
+        let later = r#"{"resultType":"later","handle":"t"}"#;
+        let new = new.answers("job", later);
         let new = new
             .prompts(["greet"])
             .resources(["file:///a"])
