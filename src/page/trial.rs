@@ -132,10 +132,15 @@ impl FieldType {
                 "true" | "false" => Ok(text.to_owned()),
                 _ => wrong("boolean"),
             },
-            Self::Choice(values) => match values.iter().any(|value| value.to_string() == text) {
-                true => Ok(text.to_owned()),
-                false => wrong("value of the list"),
-            },
+            Self::Choice(values) => {
+                let is_chosen = |value: &Value| {
+                    serde_json::to_string(value).is_ok_and(|written| written == text)
+                };
+                match values.iter().any(is_chosen) {
+                    true => Ok(text.to_owned()),
+                    false => wrong("value of the list"),
+                }
+            }
         }
     }
 }
