@@ -115,8 +115,7 @@ impl Bound {
         let mut core = Core::start(Arc::clone(&config), &exporting).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
         let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
-        let made = admin.as_ref().and_then(|bound| bound.token.as_ref());
-        let authentication = core.authentication.start(&config, trust, made)?;
+        let authentication = core.authentication.start(&config, trust, admin.as_ref())?;
         let token = Arc::clone(core.authentication.admin_token());
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;

@@ -11,7 +11,7 @@ use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, Secrets};
 use crate::files::Files;
 use crate::memory::MemoryBudget;
-use crate::secret::Secret;
+use crate::server::admin_listener::AdminListener;
 use crate::server::error::ServeError;
 use crate::tls::CallerTrust;
 
@@ -73,8 +73,8 @@ impl Authentication {
     }
 
     /// Returns the way callers are authenticated, which follows the config from now on. `trust` is
-    /// that of the listener's handshakes, if they ask for certificates, and `made` the admin token
-    /// that counts if none is written.
+    /// that of the listener's handshakes, if they ask for certificates, and `bound` the admin
+    /// listener, whose token counts if none is written.
     ///
     /// # Errors
     /// A file that it needs cannot be used.
@@ -82,11 +82,11 @@ impl Authentication {
         &mut self,
         config: &Config,
         trust: Option<Arc<CallerTrust>>,
-        made: Option<&Secret>,
+        bound: Option<&AdminListener>,
     ) -> Result<Arc<CurrentAuthenticator>, ServeError> {
         self.context.caller_trust = trust;
         self.is_started = true;
-        if let Some(made) = made {
+        if let Some(made) = bound.and_then(|bound| bound.token.as_ref()) {
             let cell = SecretCell::fixed(made.expose());
             self.admin_token.replace(cell);
         }
