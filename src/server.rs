@@ -41,7 +41,7 @@ use crate::metrics::names;
 use crate::page;
 use crate::seal::{KeyRing, NoRandom};
 use crate::secret::Secret;
-use crate::session::{self, SessionTable};
+use crate::session::{self, Crossings, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
 use self::memory_watch::watch_memory;
@@ -120,11 +120,12 @@ impl Bound {
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front_gateway = start_periodic(&core, &sessions, options.release_memory);
+        let crossings = start_crossings(&core, &keys, &draining)?;
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
             (Arc::clone(&authentication), marks),
-            Arc::clone(&sessions),
+            (Arc::clone(&sessions), crossings),
             &draining,
             core.tasks.clone(),
         ));
@@ -205,6 +206,20 @@ fn start_sessions(
     }
     observe(core, &sessions);
     Ok(sessions)
+}
+
+/// Makes the table of calls that wait for their callers.
+fn start_crossings(
+    core: &Core,
+    keys: &KeyRing,
+    draining: &Draining,
+) -> Result<Arc<Crossings>, ServeError> {
+    let begun = draining.begun.clone();
+    let crossings = Arc::new(Crossings::new(keys, begun, core.shutdown.clone())?);
+    let waiting = Arc::clone(&crossings);
+    let metrics = &core.live.load().metrics;
+    metrics.observe(&names::PARKED_CALLS, move || waiting.parked() as u64);
+    Ok(crossings)
 }
 
 /// Starts what runs from time to time, until weir stops. Returns what tells a gateway in front of each

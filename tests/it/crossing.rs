@@ -1,6 +1,7 @@
 //! Callers and upstreams of both eras: all four combinations behave the same.
 
 mod asked;
+mod parked;
 
 use serde_json::{Value, json};
 
