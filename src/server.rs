@@ -112,8 +112,7 @@ impl Bound {
             front: (listener, address),
             admin,
         } = self;
-        let exporting = options.clone().exporting();
-        let mut core = Core::start(Arc::clone(&config), &exporting).await?;
+        let mut core = Core::start(Arc::clone(&config), &options.clone().exporting()).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
         let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
         let authentication = core.authentication.start(&config.listen, trust)?;
