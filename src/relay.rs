@@ -29,6 +29,7 @@ mod listen;
 mod named;
 mod payload;
 mod platform;
+mod retry;
 mod scope;
 mod send;
 mod settings;

@@ -40,7 +40,8 @@ use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
 use crate::page;
 use crate::seal::{KeyRing, NoRandom};
-use crate::session::{self, SessionTable};
+use crate::secret::Secret;
+use crate::session::{self, Crossings, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
 use self::memory_watch::watch_memory;
@@ -111,8 +112,7 @@ impl Bound {
             front: (listener, address),
             admin,
         } = self;
-        let exporting = options.clone().exporting();
-        let mut core = Core::start(Arc::clone(&config), &exporting).await?;
+        let mut core = Core::start(Arc::clone(&config), &options.clone().exporting()).await?;
         let (listener, trust) = front_tls::secure(listener, &config.listen, &core)?;
         let marks = Arc::new(keys.mark_keys().ok_or(NoRandom)?);
         let authentication = core.authentication.start(&config, trust, admin.as_ref())?;
@@ -120,11 +120,12 @@ impl Bound {
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front_gateway = start_periodic(&core, &sessions, options.release_memory);
+        let crossings = start_crossings(&core, &keys, &draining)?;
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
             (Arc::clone(&authentication), marks),
-            Arc::clone(&sessions),
+            (Arc::clone(&sessions), crossings),
             &draining,
             core.tasks.clone(),
         ));
@@ -204,6 +205,20 @@ fn start_sessions(
     }
     observe(core, &sessions);
     Ok(sessions)
+}
+
+/// Makes the table of calls that wait for their callers.
+fn start_crossings(
+    core: &Core,
+    keys: &KeyRing,
+    draining: &Draining,
+) -> Result<Arc<Crossings>, ServeError> {
+    let begun = draining.begun.clone();
+    let crossings = Arc::new(Crossings::new(keys, begun, core.shutdown.clone())?);
+    let waiting = Arc::clone(&crossings);
+    let metrics = &core.live.load().metrics;
+    metrics.observe(&names::PARKED_CALLS, move || waiting.parked() as u64);
+    Ok(crossings)
 }
 
 /// Starts what runs from time to time, until weir stops. Returns what tells a gateway in front of each

@@ -160,6 +160,20 @@ pub fn declared(version: Version, capabilities: &str) -> String {
     all.to_text()
 }
 
+/// Returns the capabilities of a modern client as a legacy upstream of this version is told: as
+/// [`declared`], and forms only to a version that knows nothing else.
+#[must_use]
+pub fn declared_to_legacy(version: Version, capabilities: &str) -> String {
+    let text = declared(version, capabilities);
+    let client = AskableClient::read(Version::MODERN, capabilities);
+    if version >= Version::V2025_11_25 || client.takes(AskKind::Form) {
+        return text;
+    }
+    let mut all = Object::parse(&text).unwrap_or_default();
+    all.remove("elicitation");
+    all.to_text()
+}
+
 /// Returns the members of an ask that a client of this version gets: an ask within a result has no
 /// metadata of a request, and no id of its own (2026-07-28 `basic/patterns/mrtr.mdx`).
 pub(super) fn strip(params: &mut Object<'_>) {
@@ -284,5 +298,33 @@ mod tests {
             assert_eq!(declared(version, all), expected, "{version}");
         }
         assert_eq!(declared(Version::V2025_11_25, "{}"), "{}");
+    }
+
+    #[test]
+    fn an_older_upstream_is_told_of_elicitation_only_where_it_is_of_forms() {
+        for (version, capabilities, expected) in [
+            (
+                Version::V2025_11_25,
+                r#"{"elicitation":{"url":{}},"roots":{"listChanged":true}}"#,
+                r#"{"elicitation":{"url":{}},"roots":{}}"#,
+            ),
+            (
+                Version::V2025_06_18,
+                r#"{"elicitation":{"url":{}},"sampling":{"tools":{}}}"#,
+                r#"{"sampling":{}}"#,
+            ),
+            (
+                Version::V2025_06_18,
+                r#"{"elicitation":{}}"#,
+                r#"{"elicitation":{}}"#,
+            ),
+            (
+                Version::V2025_06_18,
+                r#"{"elicitation":{"form":{"x":1},"url":{}}}"#,
+                r#"{"elicitation":{}}"#,
+            ),
+        ] {
+            assert_eq!(declared_to_legacy(version, capabilities), expected);
+        }
     }
 }

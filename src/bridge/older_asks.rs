@@ -110,6 +110,23 @@ pub(super) fn fit_sampling(params: &mut Object<'_>, version: Version) {
     params.replace("messages", messages);
 }
 
+/// Returns a client's message as a server of this version knows it: before 2025-11-25 it had one block
+/// of content, so that a list of one becomes its element. `None` if it stays as it is.
+pub(super) fn fit_answer(answer: &str, version: Version) -> Option<String> {
+    if version >= Version::V2025_11_25 {
+        return None;
+    }
+    let mut answer = Object::parse(answer).ok()?;
+    let content = answer.get("content")?;
+    let blocks = json::array(content).ok()?;
+    let [block] = blocks.as_slice() else {
+        return None;
+    };
+    let block = (*block).to_owned();
+    answer.replace("content", block);
+    Some(answer.to_text())
+}
+
 fn content_of(message: &str) -> Option<String> {
     let message = Object::parse(message).ok()?;
     message.get("content").map(str::to_owned)

@@ -39,4 +39,6 @@ pub struct Limits {
     pub response_bytes: usize,
     /// Items of one kind in a listing.
     pub tools: usize,
+    /// Calls that wait for their callers to answer a question, without a place among those under way.
+    pub parked: NonZeroUsize,
 }

@@ -315,6 +315,10 @@ pub(super) struct UpstreamLimits {
     /// Maximum number of items of one kind (tools, prompts, …) in a listing. Default: 5000.
     #[schemars(range(min = 1))]
     pub(super) tools: Option<u64>,
+    /// Maximum number of calls that wait for a caller to answer what a legacy upstream asks of it, in
+    /// the modern era. They do not count in `in_flight`. Default: 256.
+    #[schemars(range(min = 1))]
+    pub(super) parked: Option<u64>,
 }
 
 /// An MCP server behind weir. One of `url`, `command`, `gateway` and `runtime` says how to reach

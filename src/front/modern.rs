@@ -147,6 +147,7 @@ async fn answer(
     let scope = Scope::new(&front.live, record.caller().clone(), Version::MODERN, trace)
         .with_headers(Some(found))
         .over(&to.connection)
+        .with_crossings(Some(&front.crossings))
         .streaming(to.accepts.streams());
     match request.method.as_ref() {
         method::DISCOVER => {

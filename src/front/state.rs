@@ -24,7 +24,7 @@ use crate::protocol::origin::{OriginCheck, OriginError};
 use crate::protocol::trace::Trace;
 use crate::record::Record;
 use crate::seal::MarkKeys;
-use crate::session::{PlatformSessions, SessionTable};
+use crate::session::{Crossings, PlatformSessions, SessionTable};
 
 /// The HTTP methods of the endpoint.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
@@ -34,6 +34,8 @@ pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DEL
 pub struct Front {
     pub(super) live: Arc<Live>,
     pub(super) sessions: Arc<SessionTable>,
+    /// The calls of modern callers that legacy upstreams may ask something.
+    pub(super) crossings: Arc<Crossings>,
     /// The sessions of a platform in front, if it gives the ids.
     pub(super) platform: Option<PlatformSessions>,
     /// Whether requests wait for upstreams no more: see `front::startup`.
@@ -70,7 +72,7 @@ impl Front {
         listen: &Listen,
         live: Arc<Live>,
         (authentication, marks): (Arc<CurrentAuthenticator>, Arc<MarkKeys>),
-        sessions: Arc<SessionTable>,
+        (sessions, crossings): (Arc<SessionTable>, Arc<Crossings>),
         draining: &Draining,
         tasks: TaskTracker,
     ) -> Self {
@@ -81,6 +83,7 @@ impl Front {
         Self {
             live,
             sessions,
+            crossings,
             platform: listen.platform_sessions.then(PlatformSessions::default),
             is_started: AtomicBool::new(false),
             replays: Arc::new(ReplayBuffers::new(listen.keep_alive)),

@@ -29,7 +29,7 @@ use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::record::{Record, RequestOrigin};
 use crate::relay::{self, ChangeEvent, Changes, ListKinds, Outgoing, Payload, Reply, Scope};
-use crate::session::CallerSession;
+use crate::session::{CallerSession, Crossings};
 
 use client::StdioClient;
 
@@ -59,6 +59,7 @@ struct Connection {
     /// Cancels requests.
     given_up: CancellationToken,
     session: Mutex<Option<Arc<CallerSession>>>,
+    crossings: Option<Arc<Crossings>>,
     client: StdioClient,
     /// Whether the stream of changes of a legacy client is open.
     is_listening: AtomicBool,
@@ -82,11 +83,13 @@ pub async fn serve(
     let (out, outgoing) = mpsc::channel(OUTGOING);
     let tasks = TaskTracker::new();
     let writer = tasks.spawn(writer::write(output, outgoing));
+    let (end, last) = (shutdown.child_token(), CancellationToken::new());
     let connection = Arc::new(Connection {
         live,
         out,
         tasks: tasks.clone(),
-        shutdown: shutdown.child_token(),
+        crossings: Crossings::for_one(end.clone(), last.clone()).ok(),
+        shutdown: end,
         given_up: CancellationToken::new(),
         session: Mutex::new(None),
         client: StdioClient::default(),
@@ -131,6 +134,7 @@ pub async fn serve(
         tasks.wait().await;
     }
     // Only now: the last calls may need the sessions at upstreams.
+    last.cancel();
     if let Some(session) = session {
         session.end();
     }
@@ -349,6 +353,7 @@ impl Connection {
         let begun = async {
             self.settle(self.settled_by).await;
             let scope = scope(&self.live).streaming(true);
+            let scope = scope.with_crossings(self.crossings.as_ref());
             relay::answer(&scope, request, record).await
         };
         let mut begun = tokio::select! {

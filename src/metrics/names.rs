@@ -135,6 +135,8 @@ families! {
         "Definitions exposed under another name, because theirs was taken.";
     LEGACY_SESSIONS = "weir_legacy_sessions" Gauge []
         "Legacy sessions of callers that were used since weir started and have not ended; at most 10,000 are remembered.";
+    PARKED_CALLS = "weir_parked_calls" Gauge []
+        "Calls that wait for their callers to answer a question of a legacy upstream.";
     GET_STREAMS = "weir_get_streams" Gauge []
         "Open GET streams of legacy sessions.";
     LISTEN_STREAMS = "weir_listen_streams" Gauge []

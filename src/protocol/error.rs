@@ -131,6 +131,9 @@ pub enum Fault {
     /// No such task: its id names no upstream (2025-11-25 tasks, SEP-2663: -32602).
     #[error("unknown task: {0}")]
     UnknownTask(String),
+    /// A `requestState` that continues no call (2026-07-28 `basic/patterns/mrtr.mdx`).
+    #[error("Invalid or expired requestState")]
+    RequestState(StateProblem),
     /// A cursor that weir did not hand out, or that has outlived its generation.
     #[error("invalid params: unknown or expired cursor")]
     Cursor,
@@ -206,6 +209,15 @@ pub enum Fault {
     Internal,
 }
 
+/// Why a `requestState` continues no call. What is wrong with one that is not good is not said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateProblem {
+    /// It was not made by weir for this principal and request, has expired, or was used before.
+    Invalid,
+    /// The call has ended meanwhile.
+    Over,
+}
+
 /// How weir answers one kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultRow {
@@ -276,6 +288,7 @@ impl FaultKind {
             Self::UnknownTool        => both(-32602, OK, Caller),
             Self::UnknownPrompt      => both(-32602, OK, Caller),
             Self::UnknownTask        => both(-32602, OK, Caller),
+            Self::RequestState       => both(-32602, OK, Caller),
             Self::Cursor             => both(-32602, OK, Caller),
             Self::Limited            => both(429, OK, Caller),
             Self::NotBridged         => both(-32603, OK, Upstream),
@@ -419,6 +432,13 @@ impl Fault {
                 "{{\"upstream\":{},\"reason\":{}}}",
                 json::quote(upstream),
                 json::quote(reason)
+            )),
+            Self::RequestState(problem) => Some(format!(
+                "{{\"reason\":\"{}\"}}",
+                match problem {
+                    StateProblem::Invalid => "invalid_request_state",
+                    StateProblem::Over => "exchange_over",
+                }
             )),
             Self::NotRecorded => Some("{\"reason\":\"audit\"}".to_owned()),
             _ => None,

@@ -14,6 +14,7 @@ use crate::protocol::{meta, method};
 use crate::record::Record;
 use crate::relay::Scope;
 use crate::relay::named::{NamedRoute, beginning};
+use crate::session::{ParkedTicket, RequestDigest};
 
 /// A request for one upstream, with the names that the upstream knows.
 #[derive(Debug)]
@@ -29,6 +30,17 @@ pub(super) struct Target<'p> {
     pub(super) named: Option<NamedRoute>,
     /// Whether there may be ids of tasks in the answer.
     pub(super) wraps_tasks: bool,
+    /// What its `requestState` continues, or would be bound to, where that is known already.
+    pub(super) continued: Option<Box<Continued>>,
+}
+
+/// The part of a request that states are bound to, and the call that it continues.
+#[derive(Debug)]
+pub(super) struct Continued {
+    /// The digest of the request as its caller sent it.
+    pub(super) digest: RequestDigest,
+    /// The call that it continues; `None` for a request that begins one.
+    pub(super) ticket: Option<ParkedTicket>,
 }
 
 impl Target<'_> {
@@ -74,6 +86,7 @@ pub(super) fn tool<'p>(
     })?;
     params.set("name", route.original_json().to_owned());
     Ok(Target {
+        continued: None,
         method: method::TOOLS_CALL,
         upstream: route.upstream_index,
         params,
@@ -125,6 +138,7 @@ pub(super) fn prompt<'p>(
     })?;
     params.set("name", route.original_json().to_owned());
     Ok(Target {
+        continued: None,
         method: method::PROMPTS_GET,
         upstream: route.upstream_index,
         params,
@@ -154,6 +168,7 @@ pub(super) fn resource<'p>(
         params.set("uri", json::quote(&route.uri));
     }
     Ok(Target {
+        continued: None,
         method: method::RESOURCES_READ,
         upstream: route.upstream_index,
         params,
@@ -205,6 +220,7 @@ pub(super) fn completion<'p>(
     };
     params.set("ref", reference.to_text());
     Ok(Target {
+        continued: None,
         method: method::COMPLETE,
         upstream,
         params,

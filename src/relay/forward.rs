@@ -3,7 +3,6 @@
 
 use tokio::time::Instant;
 
-use crate::bridge::request_state;
 use crate::catalog::Route;
 use crate::guard::{Findings, RequestGuard, coverage};
 use crate::json::Object;
@@ -17,18 +16,33 @@ use crate::relay::back::{self, ReplySource};
 use crate::relay::call::{self, Target};
 use crate::relay::guard::{self, GuardOutcome, Guarded};
 use crate::relay::hooks::{HookNotes, HookedAnswer, RequestHooks, RequestOutcome, ResponseHooks};
-use crate::relay::{Payload, Scope, hops, limited, send, tasks};
+use crate::relay::{Payload, Scope, hops, limited, retry, send, tasks};
 
-/// Finds the upstream of a request that goes to one; `None` for a request that goes to none.
+/// Finds the upstream of a request that goes to one, and the call that it continues; `None` for a
+/// request that goes to none.
 ///
 /// # Errors
-/// There is no such tool, prompt, resource or task.
+/// There is no such tool, prompt, resource or task, or its state continues nothing.
 pub(super) fn find_target<'p>(
     scope: &Scope<'_>,
     request: &Request<'p>,
     record: &mut Record,
 ) -> Result<Option<Target<'p>>, Fault> {
-    let mut target = match request.method.as_ref() {
+    let mut target = find_route(scope, request, record)?;
+    if let Some(target) = &mut target
+        && scope.era() == Era::Modern
+    {
+        retry::read_state(scope, request, target)?;
+    }
+    Ok(target)
+}
+
+fn find_route<'p>(
+    scope: &Scope<'_>,
+    request: &Request<'p>,
+    record: &mut Record,
+) -> Result<Option<Target<'p>>, Fault> {
+    let target = match request.method.as_ref() {
         method::TOOLS_CALL => call::tool(scope, request, record)?,
         method::PROMPTS_GET => call::prompt(scope, request, record)?,
         method::RESOURCES_READ => call::resource(scope, request, record)?,
@@ -39,12 +53,6 @@ pub(super) fn find_target<'p>(
         method::TASKS_RESULT => tasks::target(scope, request, method::TASKS_RESULT)?,
         _ => return Ok(None),
     };
-    if scope.era() == Era::Modern
-        && let Some(upstream) = scope.view().upstream_id(target.upstream)
-        && !request_state::unbind(&mut target.params, upstream, &scope.caller)
-    {
-        return Err(Fault::Params("unknown `requestState`".into()));
-    }
     Ok(Some(target))
 }
 
@@ -106,7 +114,7 @@ impl Hooked<'_> {
     /// the caller, but for its headers, which are of what the caller sent.
     async fn forward(
         mut self,
-        guarded: Guarded<'_>,
+        mut guarded: Guarded<'_>,
         record: &mut Record,
     ) -> Result<ReplySource, Fault> {
         let (scope, request) = (self.scope, self.request);
@@ -139,7 +147,9 @@ impl Hooked<'_> {
             }
         }
         changed.meta = request.meta.clone();
-        let target = find_target(scope, &changed, record)?.ok_or(Fault::Internal)?;
+        let mut target = find_route(scope, &changed, record)?.ok_or(Fault::Internal)?;
+        let continued = guarded.target.continued.take();
+        retry::read_changed_state(scope, request, continued, &mut target)?;
         let guarded = match guard::check_changed(scope, target, record).await? {
             GuardOutcome::Passed(guarded) => guarded,
             GuardOutcome::Refused(fault) => return Ok(tool_error(scope, request, fault)),

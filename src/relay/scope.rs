@@ -18,7 +18,7 @@ use crate::protocol::error::Fault;
 use crate::protocol::trace::Trace;
 use crate::record::Record;
 use crate::relay::named::NamedRoute;
-use crate::session::CallerSession;
+use crate::session::{CallerSession, Crossings};
 use crate::upstream::Link;
 use crate::upstream::gate::Claim;
 
@@ -44,6 +44,8 @@ pub struct Scope<'a> {
     /// Whether the caller accepts other messages before the response. Without them an upstream
     /// cannot send it notifications or requests.
     pub(super) streams: bool,
+    /// The calls of modern callers that may be asked something; `None` where a caller cannot come back.
+    pub(super) crossings: Option<&'a Arc<Crossings>>,
 }
 
 impl<'a> Scope<'a> {
@@ -61,6 +63,7 @@ impl<'a> Scope<'a> {
             connection: None,
             presence: None,
             streams: false,
+            crossings: None,
         }
     }
 
@@ -68,6 +71,12 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn with_headers(self, headers: Option<&'a HeaderMap>) -> Self {
         Self { headers, ..self }
+    }
+
+    /// Adds the calls that may wait for their callers, for a modern caller that can come back.
+    #[must_use]
+    pub fn with_crossings(self, crossings: Option<&'a Arc<Crossings>>) -> Self {
+        Self { crossings, ..self }
     }
 
     /// Adds the session of a legacy request.

@@ -11,9 +11,13 @@
 
 mod attempt;
 mod client_span;
+mod continued;
+mod crossed;
 mod driven;
+mod exclusive;
 mod failures;
 mod in_flight;
+mod mirrored;
 mod notices;
 mod own;
 mod peers;
@@ -23,7 +27,6 @@ mod repeated;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, request};
@@ -50,9 +53,11 @@ use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, 
 use attempt::{Attempt, PreparedAttempt, SendError};
 use client_span::ClientSpan;
 pub(super) use driven::{CallTask, TaskEvent};
+use exclusive::ExclusiveCall;
 use failures::log_failure;
 use in_flight::SendingRequest;
 pub(super) use in_flight::{CancelOnDrop, UpstreamStream};
+use mirrored::mirrored_headers;
 pub use notices::{answer, progress, roots_changed};
 pub(super) use own::{list_tasks, set_level, subscribe, unsubscribe};
 pub(super) use peers::peer_for;
@@ -142,9 +147,10 @@ pub(super) async fn send(
                 link,
                 deadline,
                 extension: hops::extension(request, timeout, begun),
+                exclusive: None,
                 record: &mut *record,
             };
-            sender.send_with_retry().await
+            sender.start().await
         }
         Err(error) => Err(SendError::Link(error)),
     };
@@ -177,6 +183,8 @@ struct Sender<'s, 'p> {
     link: &'s Arc<Link>,
     deadline: Instant,
     extension: Option<DeadlineExtension>,
+    /// The session that the next attempt has to itself.
+    exclusive: Option<Box<ExclusiveCall>>,
     record: &'s mut Record,
 }
 
@@ -185,6 +193,7 @@ impl Sender<'_, '_> {
     async fn send_with_retry(mut self) -> Result<Sent, SendError> {
         let link = self.link;
         let (entered, mut peer) = self.wait_for_turn().await?;
+        let is_exclusive = self.exclusive.is_some();
         let mut slot = Some(entered);
         // `again`: once for what did not run. `repeat`: once for what may have run.
         let (mut again, mut repeat) = (true, true);
@@ -217,7 +226,11 @@ impl Sender<'_, '_> {
                 Err(LinkError::SessionLost | LinkError::ChildClosed(_)) if again => {
                     attempt.cancel.disarm();
                     again = false;
-                    peer = peer_after_loss(self.scope, link, &peer, self.deadline).await?;
+                    if is_exclusive {
+                        self.forget_exclusive();
+                    } else {
+                        peer = peer_after_loss(self.scope, link, &peer, self.deadline).await?;
+                    }
                 }
                 Err(error) => {
                     // After a timeout the upstream may still be running it: leave the cancellation
@@ -234,16 +247,19 @@ impl Sender<'_, '_> {
                 }
             }
             slot = attempt.cancel.slot.take();
+            if is_exclusive {
+                peer = self.find_peer().await?;
+            }
         }
     }
 
     /// Waits for a slot and a peer. Nothing is sent yet, so a caller that hangs up now has not
     /// asked for anything.
-    async fn wait_for_turn(&self) -> Result<(InFlightSlot, Arc<Peer>), SendError> {
+    async fn wait_for_turn(&mut self) -> Result<(InFlightSlot, Arc<Peer>), SendError> {
         let (scope, link) = (self.scope, self.link);
         let waits = scope.presence.map(Presence::wait);
         let mut slot = link.gate.enter(scope.claim(), self.deadline).await?;
-        match peer_for(scope, link, self.deadline).await {
+        match self.find_peer().await {
             Ok(peer) => {
                 scope.begin();
                 drop(waits);
@@ -291,7 +307,10 @@ impl Sender<'_, '_> {
         let questions = CallQuestions::of(self.scope, self.link, peer, &outbound, guard);
         let repeated = || RepeatedRequest::of(self.scope, self.link, peer, &outbound);
         let task = CallTask::of(self.scope, peer, &self.target, id, repeated);
-        let sending = SendingRequest::new(self.link, peer, outbound, self.deadline, slot);
+        let sending = match self.exclusive.take() {
+            Some(exclusive) => self.send_exclusively(*exclusive, outbound, slot),
+            None => SendingRequest::new(self.link, peer, outbound, self.deadline, slot),
+        };
         let (cancel, exchange) = sending.await;
         let attempt = Attempt {
             cancel,
@@ -335,7 +354,7 @@ impl Sender<'_, '_> {
             token,
             logs,
         } = request::rewrite_params(&mut self.target.params, meta, hop, id, &hop_meta)?;
-        let mut headers = self.mirrored_headers(peer.era())?;
+        let mut headers = mirrored_headers(&self.target, peer.era())?;
         let baggage_room = match link.config.forward_meta && self.guard.is_none() {
             true => headers::room_in(&headers),
             false => 0,
@@ -406,22 +425,6 @@ impl Sender<'_, '_> {
         names
             && peer.capabilities.resources
             && !view.is_only_one_with_resources(self.target.upstream, self.scope.era())
-    }
-
-    /// Returns the `Mcp-*` headers for a modern upstream; none for a legacy one.
-    fn mirrored_headers(&self, upstream: Era) -> Result<HeaderMap, Fault> {
-        let mut headers = HeaderMap::new();
-        if upstream == Era::Modern {
-            let target = &self.target;
-            headers::write_method(&mut headers, target.method);
-            if let Some(name) = &target.name {
-                headers::write_name(&mut headers, target.method, name)?;
-            }
-            let mirrored = target.route.as_ref().map(|route| route.header_params());
-            let arguments = target.params.get("arguments");
-            headers::write_params(&mut headers, mirrored.unwrap_or_default(), arguments)?;
-        }
-        Ok(headers)
     }
 
     /// Returns when the call has to be over, however much progress it reports.

@@ -45,6 +45,7 @@ pub(super) fn target<'p>(
     let original = json::quote(original);
     params.set("taskId", original);
     Ok(Target {
+        continued: None,
         method,
         upstream,
         params,

@@ -21,14 +21,12 @@ use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::probe::{self, UnsolicitedMessages};
 use crate::upstream::sessions::{SessionOwner, SessionPlace};
 use crate::upstream::watch::{self, StreamEnd};
-use crate::upstream::{Connection, Link, LinkError, Peer, Wire};
+use crate::upstream::{Link, LinkError, Peer, Wire, leave_session};
 
 /// How long the first request of a session waits until its GET stream is open.
 const STREAM_OPENS: Duration = Duration::from_millis(500);
 /// The pause before a session that was lost is opened again for its subscriptions.
 const REOPENED_AFTER: Duration = Duration::from_millis(500);
-/// How long ending a session at an upstream may take.
-const LEAVE: Duration = Duration::from_secs(2);
 
 /// A session of the caller's own at one upstream, open or not opened yet.
 #[derive(Default)]
@@ -340,18 +338,7 @@ impl Drop for OpenSession {
         if self.lost.load(Ordering::Relaxed) {
             return;
         }
-        let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
         let place = self.place.leave();
-        let leave = async move {
-            match (&peer.connection, &link.wire) {
-                (Connection::Http(session), Wire::Http(wire)) => {
-                    wire.end_session(session, Instant::now() + LEAVE).await;
-                }
-                (Connection::Child(child), _) => child.stop().await,
-                (Connection::Http(_), Wire::Child(_)) => {}
-            }
-            drop(place);
-        };
-        self.link.tasks().clone().spawn(leave);
+        leave_session(&self.link, Arc::clone(&self.peer), None, place);
     }
 }

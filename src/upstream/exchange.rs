@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::json;
@@ -43,6 +44,19 @@ enum Source {
     Whole(Option<Bytes>),
     Events(Box<EventSource>),
     Child(ChildReplies),
+    Relayed(mpsc::Receiver<RelayedMessage>, bool),
+}
+
+/// A message of a call that a task of its own reads, because it may outlast the request that began it.
+#[derive(Debug)]
+pub enum RelayedMessage {
+    /// A message of the upstream.
+    Message(Bytes),
+    /// A response of weir's own, which says what the upstream has to know first. It is of the modern
+    /// era.
+    Question(Bytes),
+    /// Why no more messages come.
+    Failed(LinkError),
 }
 
 /// An event stream, and the share that pays for its messages.
@@ -106,12 +120,31 @@ impl Exchange {
         }
     }
 
+    /// Wraps the messages of a call that a task reads.
+    #[must_use]
+    pub fn from_relayed(messages: mpsc::Receiver<RelayedMessage>) -> Self {
+        Self {
+            source: Source::Relayed(messages, false),
+            deadline: None,
+            resume_point: ResumePoint::default(),
+            takes_batches: false,
+            batch: VecDeque::new(),
+        }
+    }
+
+    /// Returns whether the last message was a question for the caller, in the form that the modern era
+    /// has.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        matches!(self.source, Source::Relayed(_, true))
+    }
+
     /// Returns the JSON answer, unless the answer is a stream or was read already.
     #[must_use]
     pub fn whole_body(&self) -> Option<&Bytes> {
         match &self.source {
             Source::Whole(body) => body.as_ref(),
-            Source::Events(_) | Source::Child(_) => None,
+            Source::Events(_) | Source::Child(_) | Source::Relayed(..) => None,
         }
     }
 
@@ -218,6 +251,15 @@ impl Source {
                 if !event.data.is_empty() {
                     return Ok(Some(source.memory.keep(json::cut_bom(event.data))?));
                 }
+            },
+            Self::Relayed(messages, is_question) => match messages.recv().await {
+                Some(RelayedMessage::Message(message)) => Ok(Some(message)),
+                Some(RelayedMessage::Question(message)) => {
+                    *is_question = true;
+                    Ok(Some(message))
+                }
+                Some(RelayedMessage::Failed(error)) => Err(error),
+                None => Ok(None),
             },
             Self::Child(replies) => match replies.next().await {
                 Some(ChildReply::Notification(message) | ChildReply::Response(message)) => {

@@ -79,6 +79,8 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     /// Tells the task that posts of another message.
     added: Notify,
+    /// Told when nothing waits any more.
+    emptied: Notify,
     overflowed: AtomicBool,
     overflow: Notify,
 }
@@ -190,7 +192,28 @@ impl Outbox {
         let mut queue = self.queue.lock();
         let is_empty = queue.messages.is_empty();
         queue.has_task = !is_empty;
+        drop(queue);
+        if is_empty {
+            self.emptied.notify_waiters();
+        }
         is_empty
+    }
+
+    /// Returns whether nothing waits, and nothing is being posted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.queue.lock().has_task
+    }
+
+    /// Waits until that is so.
+    pub async fn wait_idle(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_idle() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Returns whether there were too many messages.

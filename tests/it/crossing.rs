@@ -3,6 +3,7 @@
 mod asked;
 mod chained;
 mod driven;
+mod parked;
 
 use serde_json::{Value, json};
 

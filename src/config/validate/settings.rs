@@ -256,6 +256,7 @@ fn check_defaults(check: &mut Check<'_>, raw: raw::Defaults, at: &KeyPath) -> De
             in_flight: NonZeroUsize::MIN.saturating_add(63),
             response_bytes: 32 << 20,
             tools: 5000,
+            parked: NonZeroUsize::MIN.saturating_add(255),
         },
         retry: Retry::default(),
         inherit_env: InheritEnv::default(),
@@ -403,6 +404,7 @@ fn check_limits(
         ),
         response_bytes: check.or(&at.key("response_bytes"), bytes, 1),
         tools: check_count(check, raw.tools, base.tools, &at.key("tools")).get(),
+        parked: check_count(check, raw.parked, base.parked.get(), &at.key("parked")),
     }
 }
 

@@ -38,6 +38,10 @@ impl UpstreamReply {
     async fn end(&mut self, response: &Response<'_>) -> Outgoing {
         self.note_answer(response.outcome.as_str());
         self.sent.stream.span.end(response.outcome);
+        if self.sent.stream.exchange.is_question() {
+            // It is weir's own, and what the upstream asks is in it as the modern era has it.
+            self.sent.bridge.upstream = Era::Modern;
+        }
         notifications::keep_task_token(&self.sent, response);
         match self.bridge(response).await {
             Ok(bridged) => self.render(bridged),

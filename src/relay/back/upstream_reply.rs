@@ -263,6 +263,9 @@ impl UpstreamReply {
     /// Begins to ask hooks about a message, if it is a response that they see.
     fn intercept(&mut self, text: &str) -> bool {
         // Questions to callers are no responses, in either era: hooks see what comes of them.
+        if self.sent.stream.exchange.is_question() {
+            return false;
+        }
         if self.sent.hooks.is_some() && self.sent.questions.is_some() && has_question(text) {
             return false;
         }

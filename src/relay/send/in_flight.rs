@@ -34,7 +34,12 @@ pub(in crate::relay) struct CancelOnDrop {
 }
 
 impl CancelOnDrop {
-    fn new(link: &Arc<Link>, peer: &Arc<Peer>, id: u64, slot: Option<InFlightSlot>) -> Self {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+        id: u64,
+        slot: Option<InFlightSlot>,
+    ) -> Self {
         Self {
             link: Arc::clone(link),
             peer: Arc::clone(peer),
@@ -96,13 +101,30 @@ impl SendingRequest {
         slot: Option<InFlightSlot>,
     ) -> Self {
         let cancel = CancelOnDrop::new(link, peer, outbound.id, slot);
-        let (link, peer) = (Arc::clone(link), Arc::clone(peer));
-        let sending = async move { link.send(&peer, outbound, deadline).await };
+        Self::with(cancel, transmit(link, peer, outbound, deadline))
+    }
+
+    /// Makes one of a request that something else sends.
+    pub(super) fn with(
+        cancel: CancelOnDrop,
+        sending: BoxFuture<'static, Result<Exchange, LinkError>>,
+    ) -> Self {
         Self {
             cancel: Some(cancel),
-            sending: Some(sending.boxed()),
+            sending: Some(sending),
         }
     }
+}
+
+/// Sends a request, which nothing cancels when the future is dropped.
+pub(super) fn transmit(
+    link: &Arc<Link>,
+    peer: &Arc<Peer>,
+    outbound: OutboundRequest,
+    deadline: Instant,
+) -> BoxFuture<'static, Result<Exchange, LinkError>> {
+    let (link, peer) = (Arc::clone(link), Arc::clone(peer));
+    async move { link.send(&peer, outbound, deadline).await }.boxed()
 }
 
 impl Future for SendingRequest {

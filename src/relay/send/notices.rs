@@ -2,6 +2,9 @@
 //! with them, and changes of its roots.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::bridge::task_ids;
 use crate::caller::Caller;
@@ -12,12 +15,19 @@ use crate::protocol::message::{self, Notification, Outcome, Response};
 use crate::protocol::{meta, method};
 use crate::session::{Asker, CallerAnswer, CallerSession};
 use crate::upstream::outbox::OutboxState;
+use crate::upstream::{Link, Peer};
 
 /// The error that an upstream gets in place of an answer that may not pass.
 const KEPT_BACK: &str = "{\"code\":-32602,\"message\":\"the answer has data that may not pass\"}";
 
 /// The error in place of an answer that does not fit into what is left of `limits.memory`.
 const NO_ROOM: &str = "{\"code\":-32603,\"message\":\"no memory is left for the answer\"}";
+
+/// Posts weir's own answer to a request of an upstream, or a caller's that is ready to be sent, some time
+/// soon.
+pub(super) fn post_answer(link: &Arc<Link>, peer: &Arc<Peer>, body: Bytes) {
+    link.post_later(peer, body, "an answer to the upstream's question", None);
+}
 
 /// Passes the caller's answer on: to the upstream whose request it answers, or to the call that
 /// collects it. Returns false if no request has that id.

@@ -37,6 +37,20 @@ pub(in crate::relay) async fn set_level(
     .await
 }
 
+/// Sets the level of log messages in a session that a call has to itself. Errors are ignored: the
+/// session is of use without it. `level` is JSON text.
+pub(super) async fn set_session_level(link: &Link, peer: &Peer, level: &str) {
+    let params = format!("{{\"level\":{level}}}");
+    let _ = Box::pin(ask(
+        link,
+        peer,
+        method::SET_LEVEL,
+        params,
+        link.list_deadline(),
+    ))
+    .await;
+}
+
 /// Subscribes to a resource, named as the upstream names it, in a session of the caller's own.
 ///
 /// # Errors

@@ -281,6 +281,11 @@ fn provocations(kind: FaultKind, rig: &Rig) -> Vec<(Era, String)> {
                 (Legacy, rig.legacy("tasks/result", no).text()),
             ]
         }
+        FaultKind::RequestState => {
+            // A legacy server gives no states.
+            let made_up = r#"{"name":"old__search","arguments":{},"requestState":"made up"}"#;
+            vec![(Modern, Post::modern("tools/call", made_up).text())]
+        }
         FaultKind::MissingExtension => ["tasks/get", "tasks/update", "tasks/cancel"]
             .map(|method| (Modern, Post::modern(method, r#"{"taskId":"new.7"}"#).text()))
             .into(),

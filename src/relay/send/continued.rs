@@ -1,0 +1,118 @@
+//! Calls that may be asked something, and those that go on with their caller's answers.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::bridge::LogFilter;
+use crate::caller::Presence;
+use crate::protocol::error::{Fault, StateProblem};
+use crate::protocol::meta;
+use crate::relay::retry;
+use crate::relay::send::attempt::{Attempt, SendError};
+use crate::relay::send::client_span::ClientSpan;
+use crate::relay::send::crossed::{self, CallSetup};
+use crate::relay::send::exclusive::{ExclusiveCall, askable};
+use crate::relay::send::in_flight::{CancelOnDrop, SendingRequest};
+use crate::relay::send::peers::peer_for;
+use crate::relay::send::{Sender, Sent};
+use crate::session::ParkedTicket;
+use crate::upstream::{InFlightSlot, LinkError, OutboundRequest, Peer};
+
+impl Sender<'_, '_> {
+    /// Sends the request, or has the call go on that it continues.
+    pub(super) async fn start(mut self) -> Result<Sent, SendError> {
+        let continued = self.target.continued.as_mut();
+        match continued.and_then(|continued| continued.ticket.take()) {
+            Some(ticket) => Box::pin(self.go_on(ticket)).await,
+            None => self.send_with_retry().await,
+        }
+    }
+
+    /// Has a parked call go on with the answers of this request.
+    async fn go_on(mut self, ticket: ParkedTicket) -> Result<Sent, SendError> {
+        let (scope, link) = (self.scope, &ticket.link);
+        self.deadline = self.deadline.min(Instant::now() + ticket.left);
+        let waits = scope.presence.map(Presence::wait);
+        let slot = link.gate.enter(scope.claim(), self.deadline).await?;
+        scope.begin();
+        drop(waits);
+        let refused = |problem| SendError::Refused(Fault::RequestState(problem));
+        let claimed = scope.crossings.and_then(|all| all.claim(&ticket));
+        // Another request with the same state was faster.
+        let call = claimed.ok_or_else(|| refused(StateProblem::Invalid))?;
+        let (peer, number) = (Arc::clone(&call.peer), call.number);
+        let span = ClientSpan::begin(self.record, (link, &peer), &self.target, number);
+        self.record.note_sent();
+        let answers = self.target.params.value("inputResponses");
+        let answers = answers.map(str::to_owned);
+        let exchange = crossed::resume(call, answers, self.deadline);
+        let exchange = exchange.ok_or_else(|| refused(StateProblem::Over))?;
+        let own = self.meta.as_ref().or(self.request.meta.as_ref());
+        let token = own.and_then(|own| own.value(meta::PROGRESS_TOKEN));
+        let attempt = Attempt {
+            cancel: CancelOnDrop::new(link, &peer, number, Some(slot)),
+            token: token.map(Box::from),
+            logs: LogFilter::new(scope.era(), own),
+            is_task: false,
+            span,
+            questions: None,
+        };
+        Ok(self.sent(attempt, exchange, &peer))
+    }
+
+    /// Returns the peer that the request goes to. If the call may be asked something, it is that of a
+    /// session of its own.
+    pub(super) async fn find_peer(&mut self) -> Result<Arc<Peer>, LinkError> {
+        let (scope, link, deadline) = (self.scope, self.link, self.deadline);
+        let own = self.meta.as_ref().or(self.request.meta.as_ref());
+        if let Some(caller) = askable(scope, link, self.target.method, own) {
+            // In a box, for the size of the future of all other calls.
+            let exclusive = Box::pin(caller.session(scope, link, deadline)).await?;
+            if let Some(exclusive) = exclusive {
+                let peer = Arc::clone(&exclusive.session.peer);
+                self.exclusive = Some(Box::new(exclusive));
+                return Ok(peer);
+            }
+        }
+        peer_for(scope, link, deadline).await
+    }
+
+    /// Forgets the sessions at the upstream that are for single calls, after it has forgotten one.
+    pub(super) fn forget_exclusive(&self) {
+        if let Some(crossings) = self.scope.crossings {
+            crossings.forget_sessions(self.link);
+        }
+    }
+
+    /// Sends the request in a session that it has to itself.
+    pub(super) fn send_exclusively(
+        &self,
+        exclusive: ExclusiveCall,
+        outbound: OutboundRequest,
+        slot: Option<InFlightSlot>,
+    ) -> SendingRequest {
+        let ExclusiveCall {
+            crossings,
+            session,
+            client,
+        } = exclusive;
+        let (scope, target) = (self.scope, &self.target);
+        let cancel = CancelOnDrop::new(self.link, &session.peer, outbound.id, slot);
+        let continued = target.continued.as_ref();
+        let digest = continued.map(|continued| continued.digest);
+        let named = target.named.as_ref();
+        let setup = CallSetup {
+            crossings,
+            session,
+            client,
+            digest: digest.unwrap_or_else(|| retry::digest_of(self.request)),
+            caller: scope.caller().without_token(),
+            live: Arc::clone(scope.live),
+            exposed: named.map(|named| Arc::clone(&named.exposed)),
+            deadline: self.deadline,
+            extension: self.extension,
+        };
+        SendingRequest::with(cancel, crossed::begin(setup, outbound))
+    }
+}

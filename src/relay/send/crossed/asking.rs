@@ -1,0 +1,114 @@
+//! The questions of one call on their way to its caller, and the answers on their way back.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::call::{CallEnd, CallSetup, CrossedCall};
+use super::messages::GATHER;
+use super::phase::{CallPhase, ParkedPhase};
+use crate::protocol::message::{self, Id};
+use crate::session::{ParkedCall, Resumption};
+use crate::upstream::RelayedMessage;
+
+impl CrossedCall {
+    /// Asks the caller all that is open, and parks the call.
+    pub(super) async fn ask(&mut self) -> Option<CallEnd> {
+        self.gather = None;
+        let CallPhase::Running(out) = &self.phase else {
+            return None;
+        };
+        let out = out.clone();
+        if !self.asks.is_open() {
+            return None;
+        }
+        if self.setup.crossings.is_draining() {
+            let answers = self.asks.end();
+            self.post_all(answers);
+            return None;
+        }
+        let Some((state, resumed)) = self.park() else {
+            self.refuse_all();
+            return None;
+        };
+        let question = self.asks.to_result(&state);
+        let question = message::result(&Id::from(self.number), &question);
+        self.tell_begun();
+        let lives = self.setup.session.link.config.timeouts.ask;
+        self.phase = CallPhase::Parked(ParkedPhase {
+            resumed,
+            expires: Some(Instant::now() + lives),
+            answer: None,
+            progress: None,
+        });
+        self.generation.mark_unchanged();
+        match out.send(RelayedMessage::Question(question)).await {
+            Ok(()) => None,
+            // It cannot know the state.
+            Err(_) => Some(CallEnd::Left),
+        }
+    }
+
+    /// Parks the call for the next round. Returns its state, and where the answers come.
+    fn park(&mut self) -> Option<(String, oneshot::Receiver<Resumption>)> {
+        let CallSetup {
+            crossings,
+            session,
+            digest,
+            caller,
+            deadline,
+            ..
+        } = &self.setup;
+        self.round += 1;
+        let at = (self.exchange, self.round);
+        let lives = session.link.config.timeouts.ask;
+        let state = crossings.seal(at, caller.key(), *digest, lives).ok()?;
+        let (resume, resumed) = oneshot::channel();
+        let call = ParkedCall {
+            link: Arc::clone(&session.link),
+            peer: Arc::clone(&session.peer),
+            number: self.number,
+            keys: self.asks.keys(),
+            left: deadline.saturating_duration_since(Instant::now()),
+            resume,
+        };
+        if let Err(error) = crossings.park(at, call) {
+            tracing::warn!(upstream = %session.link.id(), "a question is refused: {error}");
+            return None;
+        }
+        Some((state, resumed))
+    }
+
+    /// Goes on with the caller's answers.
+    pub(super) async fn go_on(&mut self, resumption: Resumption) -> Option<CallEnd> {
+        let Resumption {
+            answers,
+            out,
+            deadline,
+        } = resumption;
+        self.setup.deadline = deadline;
+        let answers = answers.map(|answers| self.asks.answer(&answers));
+        self.post_all(answers.unwrap_or_default());
+        let before = std::mem::replace(&mut self.phase, CallPhase::Running(out.clone()));
+        let CallPhase::Parked(ParkedPhase {
+            answer, progress, ..
+        }) = before
+        else {
+            return None;
+        };
+        if let Some(progress) = progress {
+            let _ = out.send(RelayedMessage::Message(progress)).await;
+        }
+        match answer {
+            Some(Ok(answer)) => Some(CallEnd::Answered(out, answer)),
+            Some(Err(error)) => Some(CallEnd::Failed(out, error)),
+            None => {
+                // What is missing is asked again.
+                let is_open = self.asks.is_open();
+                self.gather = is_open.then(|| Instant::now() + GATHER);
+                None
+            }
+        }
+    }
+}
