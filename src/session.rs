@@ -10,6 +10,8 @@ mod caller_session;
 mod lives;
 mod platform_sessions;
 mod server_requests;
+mod shared_lives;
+mod sharing;
 mod stream;
 mod table;
 mod token;
