@@ -55,6 +55,10 @@ conformance *arguments: build
 guard *arguments:
     tests/guard/run {{arguments}}
 
+# Two weirs with one key behind nginx, and the store that they share
+replicas *arguments: build
+    tests/replicas/run --weir {{weir}} {{arguments}}
+
 # The page for operators, in a browser
 page *arguments: build
     tests/page/run --weir {{weir}} {{arguments}}

@@ -25,6 +25,7 @@ mod policy;
 mod rates;
 mod raw;
 mod reach;
+mod replicas;
 mod rule_origins;
 mod rules;
 mod schema;
@@ -90,6 +91,7 @@ pub use policy::{
 };
 pub use rates::{Rate, RateAnswer, RatePer, RateRule, limitable_methods};
 pub use reach::Reach;
+pub use replicas::{ReplicaRule, ReplicaSettings, ReplicaStore, WhenLost};
 pub use rule_origins::{RuleOrigins, RuleText};
 pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};
@@ -143,6 +145,8 @@ pub struct Config {
     pub hooks: Vec<Arc<Hook>>,
     /// `on_publish.synchronize`: a gateway in front that is told of each catalog.
     pub front_gateway: Option<Arc<FrontGateway>>,
+    /// The state that replicas share; `None` if each is on its own.
+    pub replicas: Option<Arc<ReplicaSettings>>,
     /// How exposed names are built.
     pub naming: Naming,
     /// The title, texts and icons of weir itself, for clients.

@@ -71,6 +71,7 @@ impl CredentialsContext {
             tls,
             secrets: Arc::new(secrets),
             state_dir,
+            shared: None,
             tasks: tasks.clone(),
             stop: stop.clone(),
         }

@@ -46,6 +46,7 @@ pub mod protocol;
 pub mod recent;
 pub mod record;
 pub mod relay;
+pub mod replicas;
 pub mod seal;
 pub mod secret;
 pub mod server;

@@ -12,23 +12,32 @@ mod key;
 mod lease;
 mod recent;
 mod request;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, WhenLost};
 use crate::metrics::Metrics;
 use crate::policy::ClassKey;
+use crate::replicas::StoreLost;
 
 use active::ActiveRate;
+use state::RateState;
+
 pub use lease::RateLease;
 pub use request::{LimitedRequest, RateRefusal};
+pub use shared::SharedRates;
 
 /// Most keys that are remembered, of all rules together. Those that were not used for longest are
 /// forgotten, and begin anew.
 const KEYS: usize = 100_000;
+
+/// After how long a request may come again that was refused because the store of the replicas is lost.
+const LOST_WAIT: Duration = Duration::from_secs(1);
 
 /// The rules in force, with what they know of requests.
 #[derive(Debug)]
@@ -107,5 +116,45 @@ impl RateLimits {
         before.undo();
         lease.append(kept);
         Ok(lease)
+    }
+
+    /// Takes of the rates that replicas count together, what a lease took on this one. While their
+    /// store is lost, what this one knows decides, or nothing passes, as the operator wants it.
+    ///
+    /// # Errors
+    /// A rule lets no more pass now. Then what the lease took of late is given back.
+    pub async fn confirm(
+        &self,
+        shared: &Arc<SharedRates>,
+        mut lease: RateLease,
+    ) -> Result<RateLease, RateRefusal> {
+        let Some(asked) = lease.ask(shared, |state| self.rule_of(state)) else {
+            return Ok(lease);
+        };
+        let (place, wait) = match shared.take(&asked.amounts).await {
+            Ok(None) => {
+                lease.note_shared(shared, asked);
+                return Ok(lease);
+            }
+            Ok(Some((index, wait))) => (asked.places.get(index).copied(), wait),
+            Err(StoreLost) if shared.store().when_lost() == WhenLost::Local => return Ok(lease),
+            Err(StoreLost) => (asked.places.first().copied(), LOST_WAIT),
+        };
+        let state = place.and_then(|place| lease.state_at(place)).cloned();
+        lease.undo_unshared();
+        let rate = state.and_then(|state| self.rate_of(&state));
+        // There is one: the lease is of these rules.
+        rate.map_or(Ok(RateLease::default()), |rate| Err(rate.refuse(wait)))
+    }
+
+    fn rate_of(&self, state: &Arc<RateState>) -> Option<&ActiveRate> {
+        self.rates
+            .iter()
+            .find(|rate| Arc::ptr_eq(rate.state(), state))
+    }
+
+    /// Returns the name that a rule has on every replica: its digest.
+    fn rule_of(&self, state: &Arc<RateState>) -> Option<String> {
+        Some(self.rate_of(state)?.fingerprint().to_hex())
     }
 }

@@ -12,6 +12,7 @@ mod named;
 pub mod publisher;
 pub mod reload;
 pub mod schedule;
+pub mod shared_pins;
 pub mod snapshot;
 pub mod state;
 pub mod store;
@@ -32,6 +33,7 @@ use crate::audit::AuditLog;
 use crate::caller::Caller;
 use crate::catalog::NamedResources;
 use crate::config::Config;
+use crate::replicas::SharedStore;
 use crate::upstream::HealthState;
 
 /// The current snapshot, and a notification of each new one.
@@ -43,6 +45,8 @@ pub struct Live {
     named_resources: NamedByPrincipal,
     /// The record file, if there is one. It is the same as long as weir runs.
     audit: Option<Arc<AuditLog>>,
+    /// The store that replicas share, if there is one. It is the same as long as weir runs.
+    store: Option<Arc<SharedStore>>,
 }
 
 impl Live {
@@ -55,6 +59,7 @@ impl Live {
             generation,
             named_resources: NamedByPrincipal::default(),
             audit: None,
+            store: None,
         }
     }
 
@@ -62,6 +67,18 @@ impl Live {
     #[must_use]
     pub fn with_audit(self, audit: Option<Arc<AuditLog>>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Adds the store that replicas share.
+    #[must_use]
+    pub fn with_store(self, store: Option<Arc<SharedStore>>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Returns the store that replicas share, if there is one.
+    #[must_use]
+    pub fn shared_store(&self) -> Option<&Arc<SharedStore>> {
+        self.store.as_ref()
     }
 
     /// Returns the record file, if there is one.

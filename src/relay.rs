@@ -106,7 +106,7 @@ async fn answer_own(
     request: &Request<'_>,
     record: &mut Record,
 ) -> Result<ReplySource, Fault> {
-    let lease = match limited::admit(scope, request, None) {
+    let lease = match limited::admit(scope, request, None).await {
         Ok(lease) => lease,
         Err(refusal) => return limited::refuse(scope, request, refusal),
     };

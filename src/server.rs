@@ -14,6 +14,8 @@ mod memory_watch;
 mod options;
 mod reconfigured;
 mod reload;
+mod replicas;
+mod restore;
 mod session_store;
 mod state_dir;
 mod warnings;
@@ -202,6 +204,10 @@ fn start_sessions(
         let stop = core.shutdown.clone();
         let storing = session_store::store_changes(Arc::clone(&sessions), dir.clone(), stop);
         core.tasks.spawn(storing);
+    }
+    if let Some(store) = core.live.shared_store() {
+        let (store, stop) = (Arc::clone(store), core.shutdown.clone());
+        core.tasks.spawn(Arc::clone(&sessions).share(store, stop));
     }
     observe(core, &sessions);
     Ok(sessions)

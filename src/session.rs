@@ -18,6 +18,8 @@ mod lives;
 mod parked;
 mod platform_sessions;
 mod server_requests;
+mod shared_lives;
+mod sharing;
 mod stream;
 mod table;
 mod token;

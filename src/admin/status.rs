@@ -10,6 +10,7 @@ use crate::admin::response::json_response;
 use crate::admin::state::AdminState;
 use crate::catalog::Kind;
 use crate::live::Snapshot;
+use crate::replicas::StoreStatus;
 
 /// The state of a weir in a few numbers.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +37,9 @@ pub struct WeirStatus {
     pub waiting: usize,
     /// Whether there are policies.
     pub has_policies: bool,
+    /// The store that replicas share, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<StoreStatus>,
     /// The reloads of the config, as in `GET /upstreams`.
     pub reloads: serde_json::Value,
 }
@@ -71,6 +75,7 @@ impl WeirStatus {
             templates: catalog.len(Kind::Templates),
             waiting: parts.map(|part| part.prepared.drift().drifted.len()).sum(),
             has_policies: snapshot.policies.is_some(),
+            replicas: operators.live.shared_store().map(|store| store.status()),
             reloads: reloads::describe(&operators.reloads),
         }
     }

@@ -110,6 +110,12 @@ impl DriftedDefinition {
         self.pinned.as_ref().map(Definition::raw)
     }
 
+    /// Returns whether a definition, as JSON text, is this one but for spelling.
+    #[must_use]
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        redefinition::digest_meaning(text) == self.digest
+    }
+
     /// Replaces the pinned definition by this one.
     pub fn accept(&self, pins: &mut Pins) {
         pins.pin(self.kind, &self.definition);

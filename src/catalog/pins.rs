@@ -115,12 +115,20 @@ impl Pins {
 
     /// Iterates over all pins, in an order of their own.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = StoredPin<'_>> {
-        self.pins.iter().map(|((kind, _), pin)| StoredPin {
-            kind: *kind,
-            definition: pin.definition.raw(),
-            was: pin.was.as_deref(),
-            gone: pin.gone.as_ref().map(|gone| gone.order),
-            moved: pin.gone.as_ref().is_some_and(|gone| gone.shape.is_none()),
+        self.named_rows().map(|(_, row)| row)
+    }
+
+    /// Iterates over all pins with their original names, in the same order.
+    pub fn named_rows(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, StoredPin<'_>)> {
+        self.pins.iter().map(|((kind, original), pin)| {
+            let row = StoredPin {
+                kind: *kind,
+                definition: pin.definition.raw(),
+                was: pin.was.as_deref(),
+                gone: pin.gone.as_ref().map(|gone| gone.order),
+                moved: pin.gone.as_ref().is_some_and(|gone| gone.shape.is_none()),
+            };
+            (original, row)
         })
     }
 

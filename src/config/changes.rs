@@ -15,7 +15,7 @@ impl Config {
     ///
     /// A new field does not compile until it is compared here or in [`Self::is_same`].
     #[must_use]
-    pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 6] {
+    pub fn fixed(&self) -> [(&'static str, Option<Fingerprint>); 7] {
         let Self {
             listen,
             admin,
@@ -23,6 +23,7 @@ impl Config {
             sealing_keys,
             instance,
             audit,
+            replicas,
             // These can change: see `is_same`.
             memory: _,
             rates: _,
@@ -51,6 +52,10 @@ impl Config {
                 instance.as_ref().map(|name| Fingerprint::of(name)),
             ),
             ("audit", audit.as_ref().map(AuditSettings::fingerprint)),
+            (
+                "replicas",
+                replicas.as_ref().map(|replicas| replicas.fingerprint),
+            ),
         ]
     }
 
@@ -93,6 +98,7 @@ impl Config {
             sealing_keys: _,
             instance: _,
             audit: _,
+            replicas: _,
         } = self;
         let policy = policy.as_ref().map(|policy| policy.fingerprint.to_hex());
         // A fingerprint shows nothing of itself.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::policy::PolicyFileError;
+use super::replicas::ReplicaRule;
 use super::rules::{HeaderSettingError, Rule, UrlError};
 use super::secrets::{ExpandError, SecretRefError};
 use super::units::UnitError;
@@ -229,6 +230,9 @@ pub enum ProblemKind {
     /// A file of policies.
     #[error(transparent)]
     PolicyFile(#[from] PolicyFileError),
+    /// A rule of `replicas`.
+    #[error(transparent)]
+    Replicas(#[from] ReplicaRule),
     /// A rule between values.
     #[error(transparent)]
     Rule(#[from] Rule),
@@ -269,7 +273,8 @@ impl ProblemKind {
             | Self::Url(_)
             | Self::Header(_)
             | Self::Policy(_)
-            | Self::PolicyFile(_) => false,
+            | Self::PolicyFile(_)
+            | Self::Replicas(_) => false,
         }
     }
 
@@ -304,6 +309,7 @@ impl ProblemKind {
             | Self::Header(_)
             | Self::Policy(_)
             | Self::PolicyFile(_)
+            | Self::Replicas(_)
             | Self::Rule(_) => None,
         }
     }

@@ -15,6 +15,7 @@ mod listen_tls;
 mod on_publish;
 mod policy;
 mod rates;
+mod replicas;
 mod secret;
 mod server;
 mod telemetry;
@@ -46,6 +47,7 @@ pub(super) use policy::{
     CallerKind, Covered, Expected, Policy, PolicyMode, PolicyTest, PolicyTests, PolicyValidation,
 };
 pub(super) use rates::{Limits, RateAnswer, RatePer, RateRule};
+pub(super) use replicas::{ReplicaSettings, ReplicaStore, WhenLost};
 pub(super) use secret::{AwsSecret, SecretRef, TextOrSecret};
 pub(super) use server::{Icon, ServerSettings};
 pub(super) use telemetry::{CloudWatchLines, Compression, Ratio, Telemetry, TelemetryAuth};
@@ -97,6 +99,8 @@ pub(super) struct File {
     pub(super) hooks: Option<IndexMap<String, Hook>>,
     /// Actions that follow when weir has published another catalog.
     pub(super) on_publish: Option<OnPublish>,
+    /// The state that replicas of this weir share. Without this key each of them is on its own.
+    pub(super) replicas: Option<ReplicaSettings>,
     /// How exposed names are built: namespace, separator, original name.
     pub(super) naming: Option<Naming>,
     /// The introduction of weir itself at the handshake.

@@ -12,6 +12,7 @@ mod mistakes;
 mod on_behalf;
 mod policy;
 mod rates;
+mod replicas;
 mod telemetry;
 
 use std::path::Path;

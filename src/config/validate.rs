@@ -24,6 +24,7 @@ mod on_publish;
 mod otel;
 mod policy;
 mod rates;
+mod replicas;
 mod resync;
 mod rule_origins;
 mod secret_values;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::credentials::secrets::Secrets;
+use crate::replicas::SharedStore;
 use crate::tls::TlsConfigs;
 
 /// The parts of a weir that the credentials of all its upstreams share.
@@ -18,6 +19,8 @@ pub struct CredentialsContext {
     pub secrets: Arc<Secrets>,
     /// The folder where `weir login` stores tokens; `None` if weir keeps no state on disk.
     pub state_dir: Option<PathBuf>,
+    /// The store that replicas share, if there is one.
+    pub shared: Option<Arc<SharedStore>>,
     /// The owner of all spawned tasks.
     pub tasks: TaskTracker,
     /// Is cancelled when weir stops; nothing is fetched after that.

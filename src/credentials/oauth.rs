@@ -11,6 +11,7 @@ pub mod http;
 pub mod login;
 mod login_http;
 mod registration;
+mod shared_logins;
 pub mod store;
 pub mod token_client;
 pub mod token_exchange;

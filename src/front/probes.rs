@@ -33,7 +33,8 @@ pub(super) fn ping() -> Response {
 /// Answers `/readyz`. Weir is ready once each upstream has been listed, has a stored listing, has
 /// failed once, or has had its list timeout; it is not ready any more once it has to stop. The
 /// body gives the reason, the upstreams that have not been listed yet, and the child processes that
-/// are still starting: these may take minutes, and readiness waits no longer for them.
+/// are still starting: these may take minutes, and readiness waits no longer for them. It also says
+/// whether the store of the replicas is there, without which weir goes on.
 async fn ready(State(front): State<Arc<Front>>) -> Response {
     let snapshot = front.live.load_full();
     let up_for = front.started.elapsed();
@@ -59,13 +60,18 @@ async fn ready(State(front): State<Arc<Front>>) -> Response {
         .map(|link| link.id().as_str())
         .collect();
     let generation = snapshot.generation;
-    let body = serde_json::json!({
+    let store = front.live.shared_store();
+    let mut body = serde_json::json!({
         "ready": ready,
         "reason": reason,
         "generation": generation,
         "behind": behind,
         "starting": starting,
     });
+    if let (Some(store), Some(members)) = (store, body.as_object_mut()) {
+        let store = serde_json::json!(store.status().store);
+        members.insert("replicas".to_owned(), store);
+    }
     let mut payload = Payload::ok(vec![body.to_string().into()]);
     if !ready {
         payload.status = StatusCode::SERVICE_UNAVAILABLE;

@@ -119,6 +119,7 @@ impl ActiveRate {
             has_place: false,
             requests: 0,
             bytes: 0,
+            shared: None,
         };
         let taken = self.fill(&mut part, bytes);
         lease.add(part);

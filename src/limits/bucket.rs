@@ -83,6 +83,12 @@ impl Bucket {
         self.arrivals.refund(key, nanos);
     }
 
+    /// Returns the nanoseconds of what may be owed before an admission.
+    pub(super) fn owed(&self) -> u64 {
+        let cells = u64::from(self.rate.burst.get()).saturating_sub(1);
+        self.cell.saturating_mul(cells)
+    }
+
     pub(super) fn set_most(&self, most: usize) {
         self.arrivals.set_most(most);
     }
@@ -93,7 +99,7 @@ impl Bucket {
         self.arrivals.size()
     }
 
-    fn nanos_of_bytes(&self, bytes: usize) -> u64 {
+    pub(super) fn nanos_of_bytes(&self, bytes: usize) -> u64 {
         nanos_of(self.rate, bytes as u64)
     }
 }

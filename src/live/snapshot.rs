@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::guard::Guard;
 use crate::guard::validate::Schemas;
 use crate::hooks::Hooks;
-use crate::limits::RateLimits;
+use crate::limits::{RateLimits, SharedRates};
 use crate::metrics::Metrics;
 use crate::policy::{ClassView, Permit, Policies, PolicyRules};
 use crate::upstream::Link;
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub policies: Option<Arc<Policies>>,
     /// The limits of what callers may ask for; `None` if there are none.
     pub limits: Option<Arc<RateLimits>>,
+    /// The rates that replicas count together, the same in every snapshot; `None` without replicas.
+    pub shared_rates: Option<Arc<SharedRates>>,
     /// The rules for the data of requests; `None` if all of it passes.
     pub guard: Option<Arc<Guard>>,
     /// Pages of earlier catalogs that have more than one, newest last.
@@ -87,6 +89,7 @@ impl Snapshot {
             generation: 0,
             policies: slice_policies(None, &config, &catalog),
             limits: RateLimits::of(None, &config, &metrics),
+            shared_rates: None,
             guard: None,
             catalog,
             config,
@@ -103,6 +106,15 @@ impl Snapshot {
     #[must_use]
     pub fn with_guard(self, guard: Option<Arc<Guard>>) -> Self {
         Self { guard, ..self }
+    }
+
+    /// Adds the rates that replicas count together.
+    #[must_use]
+    pub fn with_shared_rates(self, shared_rates: Option<Arc<SharedRates>>) -> Self {
+        Self {
+            shared_rates,
+            ..self
+        }
     }
 
     /// Adds the hooks.
@@ -219,6 +231,7 @@ impl Snapshot {
             hooks: Arc::clone(&self.hooks),
             policies: self.policies.clone(),
             limits: self.limits.clone(),
+            shared_rates: self.shared_rates.clone(),
             guard: self.guard.clone(),
             earlier,
         }

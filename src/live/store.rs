@@ -6,7 +6,7 @@
 //! upstream's, is moved aside and never fatal. Its modification time says when the listing was last
 //! found to hold.
 
-mod pins;
+pub(in crate::live) mod pins;
 mod writer;
 
 use std::fs::File;

@@ -153,6 +153,12 @@ families! {
         "Lines that wait to be written to audit.file, and the room that calls under way have taken for theirs.";
     AUDIT_FAILING = "weir_audit_failing" Gauge []
         "1 while audit.file cannot be written: calls are refused then, unless audit.on_failure is drop.";
+    STORE_UP = "weir_replicas_store_up" Gauge []
+        "1 while there is a connection to the store of replicas.store, 0 while there is none, or no such store.";
+    STORE_LOSSES = "weir_replicas_store_lost_total" Counter []
+        "Connections to the store of replicas.store that were lost.";
+    STORE_FAILURES = "weir_replicas_store_failures_total" Counter []
+        "Requests to the store of replicas.store that failed, or were not made because there was no connection.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

@@ -20,7 +20,7 @@ impl ClassKey {
     pub(super) const NOBODY: Self = Self([0; 16]);
 
     /// Returns the bytes.
-    pub(super) const fn as_bytes(&self) -> &[u8; 16] {
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }

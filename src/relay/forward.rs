@@ -70,7 +70,7 @@ pub(super) async fn forward(
         GuardOutcome::Passed(guarded) => guarded,
         GuardOutcome::Refused(fault) => return Ok(tool_error(scope, request, fault)),
     };
-    let lease = match limited::admit(scope, request, Some(&guarded.target)) {
+    let lease = match limited::admit(scope, request, Some(&guarded.target)).await {
         Ok(lease) => lease,
         Err(refusal) => return limited::refuse(scope, request, refusal),
     };
@@ -155,7 +155,7 @@ impl Hooked<'_> {
             GuardOutcome::Refused(fault) => return Ok(tool_error(scope, request, fault)),
         };
         let before = self.lease.take();
-        match limited::admit_changed(scope, &changed, &guarded.target, before) {
+        match limited::admit_changed(scope, &changed, &guarded.target, before).await {
             Ok(lease) => self.lease = lease,
             Err(refusal) => return limited::refuse(scope, request, refusal),
         }

@@ -2,7 +2,7 @@
 
 use crate::config::RateAnswer;
 use crate::json::Object;
-use crate::limits::{LimitedRequest, RateLease, RateRefusal};
+use crate::limits::{LimitedRequest, RateLease, RateLimits, RateRefusal};
 use crate::policy::ClassKey;
 use crate::protocol::error::Fault;
 use crate::protocol::message::Request;
@@ -16,7 +16,7 @@ use crate::relay::{Payload, Scope};
 ///
 /// # Errors
 /// It is too much now: the answer to the caller.
-pub(super) fn admit(
+pub(super) async fn admit(
     scope: &Scope<'_>,
     request: &Request<'_>,
     target: Option<&Target<'_>>,
@@ -25,7 +25,21 @@ pub(super) fn admit(
         return Ok(None);
     };
     let asked = limited_request(scope, request, target);
-    limits.admit(&asked, || class(scope)).map(Some)
+    let lease = limits.admit(&asked, || class(scope))?;
+    confirm(scope, limits, lease).await
+}
+
+/// Takes of what replicas count together, what a lease took on this one.
+async fn confirm(
+    scope: &Scope<'_>,
+    limits: &RateLimits,
+    lease: RateLease,
+) -> Result<Option<RateLease>, RateRefusal> {
+    match &scope.snapshot.shared_rates {
+        None => Ok(Some(lease)),
+        // In a box, so that the future of calls without replicas stays small.
+        Some(shared) => Box::pin(limits.confirm(shared, lease)).await.map(Some),
+    }
 }
 
 /// Takes what a request needs that a hook changed, since it is charged where it goes. Of the lease
@@ -33,7 +47,7 @@ pub(super) fn admit(
 ///
 /// # Errors
 /// It is too much now: the answer to the caller.
-pub(super) fn admit_changed(
+pub(super) async fn admit_changed(
     scope: &Scope<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
@@ -43,8 +57,8 @@ pub(super) fn admit_changed(
         return Ok(None);
     };
     let asked = limited_request(scope, request, Some(target));
-    let admitted = limits.admit_elsewhere(&asked, || class(scope), before);
-    admitted.map(Some)
+    let lease = limits.admit_elsewhere(&asked, || class(scope), before)?;
+    confirm(scope, limits, lease).await
 }
 
 fn limited_request<'r>(

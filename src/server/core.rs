@@ -2,12 +2,10 @@
 //! go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,20 +16,24 @@ use crate::credentials::CredentialsContext;
 use crate::files::Files;
 use crate::guard::Guard;
 use crate::hooks::Hooks;
+use crate::limits::SharedRates;
 use crate::live::accept::AcceptHandle;
 use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
 use crate::live::publisher::{self, drift};
 use crate::live::schedule::Schedule;
-use crate::live::state::{Effects, State};
-use crate::live::store::{ListingStore, StoreWriter, StoredListing};
-use crate::live::{Live, Snapshot, StateChange};
+use crate::live::shared_pins::SharedPins;
+use crate::live::state::State;
+use crate::live::store::{ListingStore, StoreWriter};
+use crate::live::{Live, Snapshot};
 use crate::memory::MemoryBudget;
 use crate::server::audit;
 use crate::server::authentication::Authentication;
 use crate::server::context::{make_context, make_hooks};
 use crate::server::data_guard::DataGuard;
 use crate::server::reconfigured::Reconfigured;
+use crate::server::replicas;
+use crate::server::restore::{apply_stored_pins, load_pins, restore_listings, share_pins};
 use crate::server::warnings::{is_gated, warn_of_config};
 use crate::server::{error::ServeError, export::Export, options::Options};
 use crate::upstream::Link;
@@ -55,6 +57,8 @@ pub struct Core {
     commands: mpsc::Sender<PublisherCommand>,
     /// Where listings and pins are stored; `None` if they are not.
     store: Option<ListingStore>,
+    /// The pins that replicas share, if they do.
+    shared_pins: Option<Arc<SharedPins>>,
     /// Stops the keeper of each link, by the id of the link.
     keepers: BTreeMap<u64, CancellationToken>,
     /// The way callers are authenticated.
@@ -74,7 +78,8 @@ impl Core {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let files = Arc::new(Files::default());
-        let around = make_context(&config, options, &files, &tasks, &shutdown);
+        let mut around = make_context(&config, options, &files, &tasks, &shutdown);
+        let shared = replicas::start(&config, options.exports, &mut around).await?;
         let export = Export::start(&config, options, &around)?;
         let authentication = Authentication::new(&files, &around.auth, &around.memory);
         tasks.spawn(files.watch(shutdown.clone()));
@@ -82,17 +87,10 @@ impl Core {
         let links = links.map(|upstream| make_link(upstream, &around));
         let links = links.collect::<Result<Arc<[_]>, _>>()?;
         let mut state = State::new(Arc::clone(&config), links.iter().map(|link| link.link_id));
-        let store = config.state_dir.as_deref().map(ListingStore::new);
-        if options.stores {
-            warn_of_config(&config);
-        } else if let Some(store) = store.clone().filter(|_| options.reads_pins) {
-            apply_stored_pins(store, Arc::clone(&links), &mut state).await;
-        }
-        let store = store.filter(|_| options.stores);
-        let restored = match store.clone() {
-            Some(store) => restore_listings(store, &links, &mut state).await,
-            None => Effects::default(),
-        };
+        let store = open_store(&config, options, &links, &mut state).await;
+        let shared_pins = shared.clone().map(SharedPins::new);
+        let from = (store.clone(), shared_pins.as_deref());
+        let restored = restore_listings(from, &links, &mut state).await;
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
         let (metrics, first_links) = (Arc::clone(&around.metrics), Arc::clone(&links));
         let mut data_guard = DataGuard::new(&metrics, &tasks, &shutdown, options.stores);
@@ -100,17 +98,20 @@ impl Core {
         let hooks = make_hooks(&config, &Hooks::default(), &around)?;
         let first = Snapshot::first(config, first_links, catalog, metrics);
         let first = first.with_guard(guard).with_hooks(hooks);
+        let first = first.with_shared_rates(shared.clone().map(SharedRates::new));
         let audit = audit::start(options.stores, &first)?;
         // The record file may be new: children may not read it.
         around.secret_paths.follow(&first.config);
-        let live = Arc::new(Live::new(first).with_audit(audit));
-        let writer = store.clone().map(|store| Arc::new(StoreWriter::new(store)));
+        let live = Arc::new(Live::new(first).with_audit(audit).with_store(shared));
+        let writer = StoreWriter::for_both(store.clone(), shared_pins.clone()).map(Arc::new);
         let changed = &restored.pins_changed;
         drop(drift::store_pins(&state, changed, writer.as_deref()));
         if let Some(writer) = &writer {
             tasks.spawn(Arc::clone(writer).run(shutdown.clone()));
         }
         let (commands, received) = mpsc::channel(COMMANDS);
+        let accepts = AcceptHandle::new(&commands);
+        share_pins(shared_pins.as_ref(), &state, (&live, accepts), &around.auth);
         tasks.spawn(publisher::run(Arc::clone(&live), state, received, writer));
         let mut core = Self {
             live,
@@ -120,6 +121,7 @@ impl Core {
             around,
             commands,
             store,
+            shared_pins,
             keepers: BTreeMap::new(),
             authentication,
             data_guard,
@@ -171,7 +173,8 @@ impl Core {
             }
         }
         let links: Arc<[_]> = links.into();
-        let pins = self.load_pins(&fresh).await;
+        let from = (self.store.clone(), self.shared_pins.as_deref());
+        let pins = load_pins(from, &fresh).await;
         if self.store.is_none() && !is_gated(&snapshot.config) {
             warn_of_config(&config);
         }
@@ -230,21 +233,6 @@ impl Core {
         if self.commands.send(command).await.is_ok() {
             let _ = told.await;
         }
-    }
-
-    /// Loads the pins of upstreams that an earlier run stored, or this one before their config changed.
-    async fn load_pins(&self, links: &[Arc<Link>]) -> Vec<(u64, Pins)> {
-        let Some(store) = self.store.clone() else {
-            return Vec::new();
-        };
-        let links = links.to_vec();
-        let found = tokio::task::spawn_blocking(move || {
-            let found = links.iter();
-            let found =
-                found.filter_map(|link| Some((link.link_id, store.load_pins(&link.config)?)));
-            found.collect()
-        });
-        found.await.unwrap_or_default()
     }
 
     /// Returns the bytes that may be kept.
@@ -340,6 +328,23 @@ impl Core {
     }
 }
 
+/// Returns where listings and pins are stored, if they are. A command that only reads pins has them in
+/// `state` then.
+async fn open_store(
+    config: &Config,
+    options: &Options,
+    links: &Arc<[Arc<Link>]>,
+    state: &mut State,
+) -> Option<ListingStore> {
+    let store = config.state_dir.as_deref().map(ListingStore::new);
+    if options.stores {
+        warn_of_config(config);
+    } else if let Some(store) = store.clone().filter(|_| options.reads_pins) {
+        apply_stored_pins(store, Arc::clone(links), state).await;
+    }
+    store.filter(|_| options.stores)
+}
+
 fn empty_catalog(config: &Config) -> Arc<Catalog> {
     let page_size = config.listen.page_size.get();
     Arc::new(Catalog::merge(&config.naming, page_size, &[]))
@@ -367,79 +372,4 @@ fn make_link(
         upstream: upstream.id.clone(),
         source,
     })
-}
-
-/// Loads the stored pins into `state`, and changes nothing in the folder.
-async fn apply_stored_pins(store: ListingStore, links: Arc<[Arc<Link>]>, state: &mut State) {
-    let looking = tokio::task::spawn_blocking(move || {
-        let pins = links.iter().filter_map(|link| {
-            let pins = store.read_pins(&link.config).unwrap_or_else(|error| {
-                tracing::warn!(upstream = %link.id(), %error, "its pins cannot be used");
-                None
-            });
-            Some((link.link_id, pins?))
-        });
-        pins.collect::<Vec<_>>()
-    });
-    for (link, pins) in looking.await.unwrap_or_default() {
-        state.restore_pins(link, pins);
-    }
-}
-
-/// Loads the listings and pins of an earlier run into `state`, and returns the effects.
-async fn restore_listings(store: ListingStore, links: &[Arc<Link>], state: &mut State) -> Effects {
-    // A large weir has many files: they are read in parallel.
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let shares = links.chunks(links.len().div_ceil(workers).max(1));
-    let loading: Vec<_> = shares
-        .map(|links| {
-            let (store, links) = (store.clone(), links.to_vec());
-            tokio::task::spawn_blocking(move || {
-                let found = links.into_iter().map(|link| {
-                    let config = &link.config;
-                    (store.load_listing(config), store.load_pins(config), link)
-                });
-                found.collect::<Vec<_>>()
-            })
-        })
-        .collect();
-    let mut found = Vec::with_capacity(links.len());
-    for share in loading {
-        found.extend(share.await.unwrap_or_default());
-    }
-    let now = Instant::now();
-    let mut changes = Vec::new();
-    for (stored, pins, link) in found {
-        if let Some(pins) = pins {
-            state.restore_pins(link.link_id, pins);
-        }
-        let Some(StoredListing { listing, at }) = stored else {
-            continue;
-        };
-        let age = SystemTime::now().duration_since(at).unwrap_or_default();
-        let (on, at) = (at, now.checked_sub(age).unwrap_or(now));
-        let listing = Arc::new(listing);
-        link.health.restore_report(ListingReport {
-            stored: true,
-            stale: true,
-            ..publisher::make_report(&listing, at, on)
-        });
-        link.rounds.set_listing(&listing);
-        changes.push(StateChange::Restored {
-            link: link.link_id,
-            at,
-            on,
-            now,
-            listing,
-        });
-    }
-    if !changes.is_empty() {
-        tracing::info!(
-            upstreams = changes.len(),
-            "stored listings are served until the upstreams answer"
-        );
-    }
-    let effects = state.apply(changes);
-    drift::log(state, &effects);
-    effects
 }

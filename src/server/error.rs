@@ -84,6 +84,15 @@ pub enum ServeError {
     /// The key of pseudonyms cannot be used.
     #[error("`guard.redact.key`")]
     PseudonymKey(#[from] KeyTextError),
+    /// TLS towards the store of the replicas cannot be set up.
+    #[error("`replicas.store.tls`")]
+    Replicas(#[source] TlsError),
+    /// The password of the store, or the key of weir's certificate for it, cannot be read.
+    #[error("`replicas.store`")]
+    ReplicasKey(#[source] SecretUnavailable),
+    /// The host of the store is no name that a certificate can have.
+    #[error("`replicas.store.url`: no certificate can have this name")]
+    ReplicasName,
     /// Weir stops while it sets itself up.
     #[error("it was stopped meanwhile")]
     Unfinished,

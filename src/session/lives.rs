@@ -16,10 +16,10 @@ use crate::session::token::SessionToken;
 pub(super) const LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long a session can be used at most, however often it is renewed. What was ended has to be
 /// remembered that long.
-const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// At most this many ended sessions are remembered one by one, some 100 bytes each. Beyond that, the
 /// one issued first is forgotten, and with it every session that is not in use and was issued no later.
-const ENDED: usize = 100_000;
+pub(super) const ENDED: usize = 100_000;
 /// At most this many renewals are remembered. Beyond that, sessions are not renewed: they end, and
 /// their clients initialize again.
 const RENEWED: usize = 100_000;
@@ -30,19 +30,49 @@ const MAGIC: &[u8; 16] = b"weir sessions 1\n";
 const RECORD: usize = 1 + 16 + 8 + 8;
 
 /// The key of a session.
-type Key = [u8; 16];
+pub(super) type SessionKey = [u8; 16];
 
 /// Ends and renewals of sessions. Times are seconds since 1970.
 #[derive(Debug, Default)]
 pub(super) struct SessionLives {
     /// When each ended session was issued.
-    ended: HashMap<Key, u64>,
+    ended: HashMap<SessionKey, u64>,
     /// The same, the one issued first at the front.
-    order: BTreeSet<(u64, Key)>,
+    order: BTreeSet<(u64, SessionKey)>,
     /// Sessions issued at this time or before are unknown, unless they are in use.
     floor: u64,
     /// When each renewed session was issued, and until when it lives.
-    renewed: HashMap<Key, (u64, u64)>,
+    renewed: HashMap<SessionKey, (u64, u64)>,
+}
+
+/// An end or a renewal of a session. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LifeChange {
+    /// It was ended.
+    Ended {
+        /// Its key.
+        key: SessionKey,
+        /// When it was issued.
+        issued: u64,
+    },
+    /// It was renewed.
+    Renewed {
+        /// Its key.
+        key: SessionKey,
+        /// When it was issued.
+        issued: u64,
+        /// Until when it lives.
+        until: u64,
+    },
+}
+
+impl LifeChange {
+    /// Returns when the session was issued.
+    pub(super) fn issued(&self) -> u64 {
+        match self {
+            Self::Ended { issued, .. } | Self::Renewed { issued, .. } => *issued,
+        }
+    }
 }
 
 /// The stored form is damaged.
@@ -86,9 +116,59 @@ impl SessionLives {
 
     /// Ends a session for good.
     pub(super) fn end(&mut self, session: &SessionToken) {
-        self.renewed.remove(&session.key);
-        if self.ended.insert(session.key, session.issued).is_none() {
-            self.order.insert((session.issued, session.key));
+        self.end_key(session.key, session.issued);
+    }
+
+    /// Applies a change of another replica. Returns whether it changes anything here.
+    pub(super) fn apply(&mut self, change: &LifeChange) -> bool {
+        match *change {
+            LifeChange::Ended { key, issued } => {
+                let is_new = !self.ended.contains_key(&key);
+                self.end_key(key, issued);
+                is_new
+            }
+            LifeChange::Renewed { key, issued, until } => {
+                let known = self.renewed.get(&key).map_or(0, |(_, known)| *known);
+                let has_room = known > 0 || self.renewed.len() < RENEWED;
+                let is_new = known < until && has_room && !self.ended.contains_key(&key);
+                if is_new {
+                    self.renewed.insert(key, (issued, until));
+                }
+                is_new
+            }
+        }
+    }
+
+    /// Returns all ends and renewals.
+    pub(super) fn changes(&self) -> Vec<LifeChange> {
+        let ended = self.ended.iter();
+        let ended = ended.map(|(key, issued)| LifeChange::Ended {
+            key: *key,
+            issued: *issued,
+        });
+        let renewed = self.renewed.iter();
+        let renewed = renewed.map(|(key, (issued, until))| LifeChange::Renewed {
+            key: *key,
+            issued: *issued,
+            until: *until,
+        });
+        ended.chain(renewed).collect()
+    }
+
+    /// Returns the renewal of a session, if it was renewed.
+    pub(super) fn renewal(&self, key: &SessionKey) -> Option<LifeChange> {
+        let (issued, until) = *self.renewed.get(key)?;
+        Some(LifeChange::Renewed {
+            key: *key,
+            issued,
+            until,
+        })
+    }
+
+    fn end_key(&mut self, key: SessionKey, issued: u64) {
+        self.renewed.remove(&key);
+        if self.ended.insert(key, issued).is_none() {
+            self.order.insert((issued, key));
         }
         while self.order.len() > ENDED
             && let Some((issued, key)) = self.order.pop_first()
@@ -100,7 +180,7 @@ impl SessionLives {
     }
 
     /// Returns whether a session was ended.
-    pub(super) fn is_ended(&self, key: &Key) -> bool {
+    pub(super) fn is_ended(&self, key: &SessionKey) -> bool {
         self.ended.contains_key(key)
     }
 
@@ -121,7 +201,7 @@ impl SessionLives {
         let mut bytes = Vec::with_capacity(MAGIC.len() + 8 + records * RECORD);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.floor.to_le_bytes());
-        let mut push = |kind: u8, key: &Key, issued: u64, until: u64| {
+        let mut push = |kind: u8, key: &SessionKey, issued: u64, until: u64| {
             bytes.push(kind);
             bytes.extend_from_slice(key);
             bytes.extend_from_slice(&issued.to_le_bytes());

@@ -1,7 +1,7 @@
 //! All legacy sessions of this weir: which ids are valid, and the state of the sessions in use.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use crate::caller::{Occupant, PrincipalKey, Rest, Room, ShareKey};
 use crate::memory::MemoryBudget;
+use crate::replicas::SharedStore;
 use crate::seal::{KeyRing, NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
-use crate::session::lives::{DamagedSessions, SessionLives};
+use crate::session::lives::{DamagedSessions, LifeChange, SessionLives};
+use crate::session::shared_lives::SharedLives;
 use crate::session::token::{self, NewSession, SessionToken};
 use crate::upstream::probe::SessionProfile;
 
@@ -50,6 +52,8 @@ pub struct SessionTable {
     inner: Mutex<Inner>,
     /// Told when ends or renewals are to be stored.
     changed: Notify,
+    /// Where replicas share them, if they do.
+    shared: OnceLock<Arc<SharedLives>>,
 }
 
 #[derive(Debug)]
@@ -116,6 +120,39 @@ impl SessionTable {
                 states: Room::new(states),
             }),
             changed: Notify::new(),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// Has ends and renewals told to other replicas from now on.
+    pub(super) fn share_with(&self, store: Arc<SharedStore>) -> Arc<SharedLives> {
+        let shared = || Arc::new(SharedLives::new(store));
+        Arc::clone(self.shared.get_or_init(shared))
+    }
+
+    /// Returns all ends and renewals.
+    pub(super) fn life_changes(&self) -> Vec<LifeChange> {
+        self.lock().lives.changes()
+    }
+
+    /// Applies an end or a renewal on another replica.
+    pub(super) fn apply(&self, change: &LifeChange) {
+        if !self.lock().lives.apply(change) {
+            return;
+        }
+        self.changed.notify_one();
+        if let LifeChange::Ended { key, .. } = change {
+            self.drop_state_of(key);
+        }
+    }
+
+    /// Has a renewal stored, and told to other replicas.
+    fn note_renewal(&self, session: &SessionToken) {
+        self.changed.notify_one();
+        if let Some(shared) = self.shared.get()
+            && let Some(renewal) = self.lock().lives.renewal(&session.key)
+        {
+            shared.tell(&renewal);
         }
     }
 
@@ -155,8 +192,8 @@ impl SessionTable {
     pub fn find(&self, id: &str, owner: Option<PrincipalKey>) -> Option<SessionToken> {
         let seen = self.lock().admit_seen(id, owner);
         if let Some((session, changed)) = seen {
-            if changed {
-                self.changed.notify_one();
+            if let Some(session) = session.as_ref().filter(|_| changed) {
+                self.note_renewal(session);
             }
             return session;
         }
@@ -167,13 +204,14 @@ impl SessionTable {
         let mut inner = self.lock();
         let in_use = inner.states.get(&session.key).is_some();
         let (lives, changed) = inner.lives.admit(&session, token::now(), || in_use);
-        if changed {
-            self.changed.notify_one();
-        }
         if !lives {
             return None;
         }
         inner.remember(id, &session);
+        drop(inner);
+        if changed {
+            self.note_renewal(&session);
+        }
         Some(session)
     }
 
@@ -212,12 +250,22 @@ impl SessionTable {
         inner.lives.end(session);
         self.changed.notify_one();
         drop(inner);
+        if let Some(shared) = self.shared.get() {
+            shared.tell(&LifeChange::Ended {
+                key: session.key,
+                issued: session.issued,
+            });
+        }
         self.drop_state(session)
     }
 
     /// Drops the state of a session: its stream closes. Its id stays valid. Returns the state.
     pub fn drop_state(&self, session: &SessionToken) -> Option<Arc<CallerSession>> {
-        let state = self.lock().states.remove(&session.key);
+        self.drop_state_of(&session.key)
+    }
+
+    fn drop_state_of(&self, key: &[u8; 16]) -> Option<Arc<CallerSession>> {
+        let state = self.lock().states.remove(key);
         if let Some(state) = &state {
             state.end();
         }

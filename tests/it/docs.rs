@@ -80,10 +80,18 @@ fn parsed(path: &str, value: &str) -> String {
             "synchronize: { gateway: gw-ab12cdef34, target: weir,",
             1,
         ),
+        "replicas" if keys.starts_with("store.") => {
+            setting.replacen("store: {", "store: { url: \"rediss://store\",", 1)
+        }
+        "replicas" => setting.replacen('{', "{ store: { url: \"rediss://store\" },", 1),
         _ => setting,
     };
+    let shared = match section {
+        "replicas" => "instance: a\nsealing_key: { value: 0123456789-0123456789-0123456789 }\n",
+        _ => "",
+    };
     let upstreams = "upstreams: { a: { url: \"https://a.example.com/mcp\" } }";
-    let text = format!("{upstreams}\n{section}: {setting}\n{admin}\n");
+    let text = format!("{upstreams}\n{section}: {setting}\n{admin}\n{shared}");
     let config = weir::config::parse(&text, &config_path(), &|_| None);
     let config = config.unwrap_or_else(|errors| panic!("{text}: {errors}"));
     // A digest of what is written says that something is written.
@@ -104,8 +112,14 @@ fn every_default_that_is_documented_is_true() {
         "descriptions name a default as \"by default 3s\": {defaults:#?}"
     );
     let nothing = parsed("version", "1");
-    let sections = ["policy", "audit", "telemetry", "on_publish.synchronize"];
-    let [no_policy, no_audit, no_telemetry, no_front] =
+    let sections = [
+        "policy",
+        "audit",
+        "telemetry",
+        "on_publish.synchronize",
+        "replicas",
+    ];
+    let [no_policy, no_audit, no_telemetry, no_front, no_replicas] =
         sections.map(|section| parsed(section, "{ }"));
     // Lines on stdout are written as soon as their key is there.
     let lines = parsed("telemetry.emf", "{ }");
@@ -126,6 +140,7 @@ fn every_default_that_is_documented_is_true() {
             Some("telemetry") if path.starts_with("telemetry.emf.") => &lines,
             Some("telemetry") => &no_telemetry,
             Some("on_publish") => &no_front,
+            Some("replicas") => &no_replicas,
             _ => &nothing,
         };
         assert_eq!(parsed(&path, &value), *expected, "{path}: {value}");

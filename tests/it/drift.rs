@@ -55,7 +55,7 @@ fn raw(name: &str, members: &str) -> String {
 }
 
 /// A tool that says this of itself.
-fn tool(name: &str, description: &str) -> String {
+pub fn tool(name: &str, description: &str) -> String {
     raw(
         name,
         &format!(
@@ -65,7 +65,7 @@ fn tool(name: &str, description: &str) -> String {
 }
 
 /// From now on the upstream has these tools, in this order.
-fn has(upstream: &Upstream, tools: &[String]) {
+pub fn has(upstream: &Upstream, tools: &[String]) {
     upstream.set_tools([]);
     for raw in tools {
         upstream.add_raw(Kind::Tools, raw);
@@ -87,7 +87,7 @@ async fn listed(client: &Client, exposed: &str, original: &str) -> Option<String
     })
 }
 
-async fn description(weir: &Weir, exposed: &str) -> Option<String> {
+pub async fn description(weir: &Weir, exposed: &str) -> Option<String> {
     let all = weir.modern().list_all("tools/list").await;
     let found = all.iter().find(|raw| {
         let name = at(raw, &["name"]).and_then(|name| unquote(&name));
@@ -97,7 +97,7 @@ async fn description(weir: &Weir, exposed: &str) -> Option<String> {
 }
 
 /// Returns what waits, by name.
-async fn waiting(weir: &Weir, upstream: &str) -> Vec<String> {
+pub async fn waiting(weir: &Weir, upstream: &str) -> Vec<String> {
     let told = weir.told(upstream).await;
     let drifted = told["drift"]["drifted"].as_array().unwrap();
     let names = drifted
@@ -107,7 +107,7 @@ async fn waiting(weir: &Weir, upstream: &str) -> Vec<String> {
 }
 
 /// `POST /catalog/{name}/accept`: status and answer.
-async fn accept(weir: &Weir, name: &str, body: &str) -> (u16, Value) {
+pub async fn accept(weir: &Weir, name: &str, body: &str) -> (u16, Value) {
     let path = format!("/catalog/{name}/accept");
     let answer = bounded(
         "an acceptance",

@@ -34,7 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["caller", "files"],
     &["config", "protocol"],
     &["bridge", "catalog", "telemetry"],
-    &["durable", "metrics", "policy", "processes"],
+    &["durable", "metrics", "policy", "processes", "replicas"],
     &["guard"],
     &["audit", "limits"],
     &["record"],

@@ -1,7 +1,7 @@
 //! Upstreams that a person has to log in to: `weir login`, and weir with a stored login.
 
 mod nearer;
-mod rig;
+pub mod rig;
 mod serving;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,8 +19,9 @@ use crate::support::upstream::Upstream;
 use crate::support::weir::{Process, Weir};
 use crate::support::{bounded, free_port};
 use rig::{Rig, Waiting, get, mode};
+pub use serving::{answered, call};
 
-const AUTH: &str = "auth: { type: oauth2_authorization_code, client_id: known }";
+pub const AUTH: &str = "auth: { type: oauth2_authorization_code, client_id: known }";
 
 #[tokio::test]
 async fn a_login_asks_with_pkce_state_and_resource_and_stores_what_it_gets() {

@@ -100,6 +100,7 @@ mod reaper;
 mod records;
 mod redirects;
 mod reload;
+mod replicas;
 mod rotation;
 mod secrets;
 mod session_lives;

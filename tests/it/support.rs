@@ -18,6 +18,7 @@ pub mod saas;
 #[path = "../../src/authentication/jwt/tests/signing.rs"]
 pub mod signing;
 pub mod socket;
+pub mod store;
 pub mod swallower;
 pub mod tls;
 pub mod token_server;

@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 95] = [
+const KEYS: [(&str, &str, &str, Reload); 99] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -240,6 +240,20 @@ const KEYS: [(&str, &str, &str, Reload); 95] = [
         Refused("sealing_key"),
     ),
     ("instance", "a", "b", Refused("instance")),
+    (
+        "replicas",
+        "null",
+        "{ store: { url: 'redis://127.0.0.1' } }",
+        Refused("replicas"),
+    ),
+    (
+        "replicas.store",
+        "{ url: 'redis://127.0.0.1', password: { value: a } }",
+        "{ url: 'redis://127.0.0.1', password: { value: b } }",
+        Refused("replicas"),
+    ),
+    ("replicas.prefix", "a", "b", Refused("replicas")),
+    ("replicas.when_lost", "local", "refuse", Refused("replicas")),
     ("naming", "null", "{ separator: _ }", Applied),
     ("naming.separator", "__", "_", Applied),
     ("naming.charset", "mcp", "strict", Applied),
@@ -292,6 +306,8 @@ fn with(key: &str, value: &str) -> Config {
         // Only a socket has permissions.
         "admin.mode" => "address: 'unix:a.sock', ",
         "policy.files" | "audit.file" | "telemetry.endpoint" => "",
+        "replicas.store" => "",
+        _ if key.starts_with("replicas.") => "store: { url: 'redis://127.0.0.1' }, ",
         _ if key.starts_with("telemetry.") => "endpoint: 'http://127.0.0.1:3', ",
         _ if key.starts_with("audit.") => "file: x.jsonl, ",
         // Without files there is no policy.
@@ -307,7 +323,11 @@ fn with(key: &str, value: &str) -> Config {
         Some((outer, inner)) => format!("{outer}: {{ {beside}{inner}: {value} }}"),
         None => format!("{key}: {value}"),
     };
-    config(&format!("{text}\n{always}: {upstream}\n"))
+    let shared = match key.starts_with("replicas") {
+        true => "instance: a\nsealing_key: { value: 0123456789-0123456789-0123456789 }\n",
+        false => "",
+    };
+    config(&format!("{text}\n{always}: {upstream}\n{shared}"))
 }
 
 fn reload(before: &Config, after: &Config) -> Reload {

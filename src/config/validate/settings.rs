@@ -15,6 +15,7 @@ use super::listen_auth::{ListenContext, check_listen_auth};
 use super::listen_tls::{check_certificates_have_tls, check_listen_tls};
 use super::on_publish::check_on_publish;
 use super::rates::{check_memory, check_rates};
+use super::replicas::check_replicas;
 use super::resync::check_resync;
 use super::validation::resolve_validate;
 use super::values::{check_address, check_lower_case, host};
@@ -58,9 +59,7 @@ pub(super) struct Defaults {
 
 pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings {
     let root = KeyPath::default();
-    if let Some(version) = raw.version.filter(|version| *version != 1) {
-        check.report(&root.key("version"), Rule::Version(version));
-    }
+    check_format(check, raw.version, &root.key("version"));
     let title = raw.server.as_ref().and_then(|server| server.title.clone());
     let listen = raw.listen.unwrap_or_default();
     let listen = check_listen(check, listen, title.as_deref(), &root.key("listen"));
@@ -72,6 +71,8 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let sealing_keys = check_keys(check, keys, ["sealing_key", "sealing_keys"], &root);
     let instance = raw.instance;
     let instance = instance.and_then(|text| check_instance(check, &text, &root.key("instance")));
+    let known = (!sealing_keys.is_empty(), instance.as_ref());
+    let replicas = check_replicas(check, raw.replicas, known, &root.key("replicas"));
     let limits = raw.limits.unwrap_or_default();
     let memory = check_memory(check, &limits, &root.key("limits"));
     let (rates, has_policy) = (limits.rates.unwrap_or_default(), raw.policy.is_some());
@@ -82,8 +83,9 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let mut guard = raw.guard;
     let written = guard.as_mut().and_then(|guard| guard.validate.take());
     let guard = guard::check_guard(check, guard, &root.key("guard"));
-    let audit = raw.audit;
-    let audit = audit.map(|raw| check_audit(check, raw, &root.key("audit")));
+    let audit = raw
+        .audit
+        .map(|raw| check_audit(check, raw, &root.key("audit")));
     let telemetry = (raw.telemetry, audit.is_some());
     let telemetry = telemetry::check_telemetry(check, telemetry, &root.key("telemetry"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
@@ -108,6 +110,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             telemetry,
             hooks: Vec::new(),
             front_gateway: check_on_publish(check, raw.on_publish, &root.key("on_publish")),
+            replicas: replicas.map(Arc::new),
             naming,
             server,
             upstreams: IndexMap::new(),
@@ -116,6 +119,13 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             aws_secrets: Vec::new(),
         },
         defaults,
+    }
+}
+
+/// Validates the version of the format.
+fn check_format(check: &mut Check<'_>, version: Option<u64>, at: &KeyPath) {
+    if let Some(version) = version.filter(|version| *version != 1) {
+        check.report(at, Rule::Version(version));
     }
 }
 

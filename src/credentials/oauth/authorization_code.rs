@@ -1,12 +1,16 @@
 //! The tokens that `weir login` stored (authorization code grant, RFC 6749 §4.1), refreshed while
 //! weir serves (§6).
 
+mod among_replicas;
+
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header;
 use tokio::sync::oneshot;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -15,6 +19,7 @@ use crate::credentials::context::CredentialsContext;
 use crate::credentials::error::SetupError;
 use crate::credentials::oauth::client_authentication::ClientAuthenticator;
 use crate::credentials::oauth::login_http::LoginHttpClient;
+use crate::credentials::oauth::shared_logins::{RefreshTurn, SharedLogin};
 use crate::credentials::oauth::store::{
     LoginLock, LoginStore, LoginStoreError, StoredLogin, TokenEndpointAuthMethod,
 };
@@ -30,6 +35,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct AuthorizationCodeGrant {
     shared: Arc<SharedGrant>,
     tasks: TaskTracker,
+    /// Ends what follows the other replicas.
+    _following: Option<DropGuard>,
 }
 
 /// The part of the grant that the task of a refresh needs.
@@ -41,6 +48,10 @@ struct SharedGrant {
     /// The client that the config names, if it names one: logins of other clients are not used.
     client_id: Option<String>,
     store: Option<LoginStore>,
+    /// The login that replicas share, if they do.
+    among_replicas: Option<SharedLogin>,
+    /// Counts what other replicas told of the login.
+    told: AtomicU64,
     http: LoginHttpClient,
     client: ClientAuthenticator,
     memory: Mutex<GrantMemory>,
@@ -80,19 +91,32 @@ impl AuthorizationCodeGrant {
             Registration::Document(url) => Some(url.as_str().to_owned()),
             Registration::Dynamic => None,
         };
-        let shared = SharedGrant {
+        let among_replicas = context.shared.as_ref().map(|store| {
+            let name = upstream.id.as_str();
+            SharedLogin::new(store, name, &endpoint.url, config.issuer.as_ref())
+        });
+        let shared = Arc::new(SharedGrant {
             upstream: upstream.id.as_str().to_owned(),
             url: endpoint.url.clone(),
             issuer: config.issuer.clone(),
             client_id,
             store: context.state_dir.as_deref().map(LoginStore::new),
+            among_replicas,
+            told: AtomicU64::new(0),
             http: LoginHttpClient::new(endpoint, config, context)?,
             client: ClientAuthenticator::new(config, context)?,
             memory: Mutex::default(),
-        };
+        });
+        let following = shared.among_replicas.as_ref().map(|_| {
+            let stop = context.stop.child_token();
+            let following = Arc::clone(&shared).follow(stop.clone());
+            context.tasks.spawn(following);
+            stop.drop_guard()
+        });
         Ok(Self {
-            shared: Arc::new(shared),
+            shared,
             tasks: context.tasks.clone(),
+            _following: following,
         })
     }
 
@@ -122,25 +146,31 @@ impl AuthorizationCodeGrant {
     #[must_use]
     pub fn version(&self) -> u64 {
         let (store, upstream) = (&self.shared.store, &self.shared.upstream);
-        store.as_ref().map_or(0, |store| store.version(upstream))
+        let stored = store.as_ref().map_or(0, |store| store.version(upstream));
+        stored.wrapping_add(self.shared.told.load(Ordering::Relaxed))
     }
 }
 
 impl SharedGrant {
     async fn fetch(&self, is_rejected: bool) -> Result<Token, GrantError> {
-        let login = self.load()?;
+        let login = self.newest(None).await?;
         if let Some(token) = self.issue_stored(&login, is_rejected) {
             return Ok(token);
         }
         let Some(store) = &self.store else {
             return Err(self.login_needed());
         };
+        // Held until the next login is where the others find it.
+        let _lease = match self.lease(is_rejected).await? {
+            RefreshTurn::Mine(lease) => lease,
+            RefreshTurn::Done(token) => return Ok(token),
+        };
         let lock = store
             .lock(&self.upstream, &login.issuer, LOCK_TIMEOUT)
             .await;
         let lock = lock.map_err(|error| temporary(&error))?;
         // Another process may have refreshed it while this one waited for the lock.
-        let login = self.load()?;
+        let login = self.newest(Some(&lock)).await?;
         if let Some(token) = self.issue_stored(&login, is_rejected) {
             return Ok(token);
         }
@@ -222,6 +252,11 @@ impl SharedGrant {
                 replaces: old,
                 login: next.clone(),
             });
+        }
+        if let Some(shared) = &self.among_replicas
+            && let Err(error) = shared.put(&next).await
+        {
+            tracing::warn!(upstream = self.upstream, %error, "the other replicas get a refreshed login when the store is back");
         }
         Ok(self.issue(&next))
     }

@@ -30,6 +30,7 @@ pub(crate) fn store_pins(
             writer.queue_pins(link, upstream, state.pins(link), Some(done));
             told
         })
+        .filter(|_| writer.has_folder())
         .collect()
 }
 

@@ -20,7 +20,7 @@ const FOLDER: &str = "pins";
 
 /// A pin.
 #[derive(Serialize, Deserialize)]
-struct PinLine<'l> {
+pub(in crate::live) struct PinLine<'l> {
     kind: Kind,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     was: Option<Cow<'l, str>>,
@@ -30,6 +30,33 @@ struct PinLine<'l> {
     moved: bool,
     #[serde(borrow)]
     definition: &'l RawValue,
+}
+
+impl<'l> PinLine<'l> {
+    /// Describes a pin.
+    ///
+    /// # Errors
+    /// Its definition is not JSON.
+    pub(in crate::live) fn of(row: &StoredPin<'l>) -> serde_json::Result<Self> {
+        Ok(Self {
+            kind: row.kind,
+            was: row.was.map(Cow::Borrowed),
+            gone: row.gone,
+            moved: row.moved,
+            definition: serde_json::from_str(row.definition)?,
+        })
+    }
+
+    /// Returns the pin.
+    pub(in crate::live) fn row(&self) -> StoredPin<'_> {
+        StoredPin {
+            kind: self.kind,
+            definition: self.definition.get(),
+            was: self.was.as_deref(),
+            gone: self.gone,
+            moved: self.moved,
+        }
+    }
 }
 
 impl ListingStore {
@@ -44,13 +71,7 @@ impl ListingStore {
     ) -> Result<(), ListingStoreError> {
         let mut lines = String::new();
         for row in pins.rows() {
-            let line = PinLine {
-                kind: row.kind,
-                was: row.was.map(Cow::Borrowed),
-                gone: row.gone,
-                moved: row.moved,
-                definition: serde_json::from_str(row.definition).map_err(io::Error::from)?,
-            };
+            let line = PinLine::of(&row).map_err(io::Error::from)?;
             lines.push_str(&serde_json::to_string(&line).map_err(io::Error::from)?);
             lines.push('\n');
         }
@@ -122,14 +143,7 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Pins, ListingStoreEr
         let Ok(line) = serde_json::from_str::<PinLine<'_>>(line) else {
             return Err(strange);
         };
-        let row = StoredPin {
-            kind: line.kind,
-            definition: line.definition.get(),
-            was: line.was.as_deref(),
-            gone: line.gone,
-            moved: line.moved,
-        };
-        if !pins.add(&row) {
+        if !pins.add(&line.row()) {
             return Err(strange);
         }
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Listing, Pins};
 use crate::config;
+use crate::live::shared_pins::SharedPins;
 use crate::live::store::ListingStore;
 
 /// Least time between two notes that a stored listing still holds.
@@ -20,7 +21,10 @@ const CONFIRMED_EVERY: Duration = Duration::from_secs(30);
 /// the publisher.
 #[derive(Debug)]
 pub struct StoreWriter {
-    store: ListingStore,
+    /// The state folder; `None` if there is none.
+    store: Option<ListingStore>,
+    /// Gets pins too, if replicas share them.
+    shared: Option<Arc<SharedPins>>,
     /// By the number of the link.
     waiting: Mutex<BTreeMap<u64, ListingJob>>,
     /// By the number of the link. Pins of a later link of an upstream are written later.
@@ -49,11 +53,30 @@ impl StoreWriter {
     #[must_use]
     pub fn new(store: ListingStore) -> Self {
         Self {
-            store,
+            store: Some(store),
+            shared: None,
             waiting: Mutex::default(),
             pins: Mutex::default(),
             wake: Notify::new(),
         }
+    }
+
+    /// A writer to a store, to what replicas share, or to both; `None` for neither.
+    #[must_use]
+    pub fn for_both(store: Option<ListingStore>, shared: Option<Arc<SharedPins>>) -> Option<Self> {
+        (store.is_some() || shared.is_some()).then(|| Self {
+            store,
+            shared,
+            waiting: Mutex::default(),
+            pins: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// Returns whether there is a state folder.
+    #[must_use]
+    pub fn has_folder(&self) -> bool {
+        self.store.is_some()
     }
 
     /// Queues a listing of the upstream that a link leads to.
@@ -63,6 +86,9 @@ impl StoreWriter {
         upstream: &Arc<config::Upstream>,
         listing: Arc<Listing>,
     ) {
+        if self.store.is_none() {
+            return;
+        }
         let upstream = Arc::clone(upstream);
         let listing = Some(listing);
         self.lock().insert(link, ListingJob { upstream, listing });
@@ -71,6 +97,9 @@ impl StoreWriter {
 
     /// Queues a note that the stored listing was confirmed.
     pub fn queue_confirmation(&self, link: u64, upstream: &Arc<config::Upstream>) {
+        if self.store.is_none() {
+            return;
+        }
         let job = || ListingJob {
             upstream: Arc::clone(upstream),
             listing: None,
@@ -86,6 +115,12 @@ impl StoreWriter {
         pins: Option<Arc<Pins>>,
         done: Option<oneshot::Sender<bool>>,
     ) {
+        if let Some(shared) = &self.shared {
+            shared.queue(upstream, pins.clone());
+        }
+        if self.store.is_none() {
+            return;
+        }
         let mut waiting = lock(&self.pins);
         let job = waiting.entry(link).or_insert_with(|| PinJob {
             upstream: Arc::clone(upstream),
@@ -119,13 +154,16 @@ impl StoreWriter {
     }
 
     fn write(&self) {
+        let Some(store) = &self.store else {
+            return;
+        };
         // Pins first: what is listed again after a crash is held to them.
-        self.write_pins();
-        self.write_listings();
+        self.write_pins(store);
+        self.write_listings(store);
     }
 
     /// Writes the pins. Pins that cannot be written stay queued, unless newer ones are.
-    fn write_pins(&self) {
+    fn write_pins(&self, store: &ListingStore) {
         let mut failed = HashMap::default();
         for (link, job) in std::mem::take(&mut *lock(&self.pins)) {
             let PinJob {
@@ -136,8 +174,8 @@ impl StoreWriter {
             // Those of an earlier link: these take their place.
             failed.remove(&upstream.id);
             let done = match &pins {
-                Some(pins) => self.store.write_pins(&upstream, pins),
-                None => self.store.remove_pins(&upstream),
+                Some(pins) => store.write_pins(&upstream, pins),
+                None => store.remove_pins(&upstream),
             };
             for told in told {
                 let _ = told.send(done.is_ok());
@@ -160,18 +198,18 @@ impl StoreWriter {
 
     /// Writes the listings. One that cannot be written stays queued, unless a newer one is. A
     /// confirmation that fails is dropped: the next one follows.
-    fn write_listings(&self) {
+    fn write_listings(&self, store: &ListingStore) {
         let mut failed = HashMap::default();
         for (link, job) in std::mem::take(&mut *self.lock()) {
             let upstream = &job.upstream;
             let done = match &job.listing {
                 Some(listing) => {
                     failed.remove(&upstream.id);
-                    self.store.write_listing(upstream, listing)
+                    store.write_listing(upstream, listing)
                 }
                 // The confirmed listing itself could not be written.
                 None if failed.contains_key(&upstream.id) => continue,
-                None => self.store.confirm_listing(upstream),
+                None => store.confirm_listing(upstream),
             };
             if let Err(error) = done {
                 tracing::warn!(upstream = %upstream.id, %error, "its listing cannot be stored");

@@ -3,20 +3,20 @@
 use super::*;
 
 /// A server that requires a login, and the folder of a weir whose config names it.
-pub(super) struct Rig {
-    pub(super) saas: SaaS,
-    pub(super) home: tempfile::TempDir,
+pub struct Rig {
+    pub saas: SaaS,
+    pub home: tempfile::TempDir,
     _upstream: Upstream,
 }
 
 /// A login that waits for a browser.
-pub(super) struct Waiting {
-    pub(super) process: Process,
-    pub(super) url: Url,
+pub struct Waiting {
+    pub process: Process,
+    pub url: Url,
 }
 
 impl Rig {
-    pub(super) async fn new(auth: &str) -> Self {
+    pub async fn new(auth: &str) -> Self {
         let upstream = Upstream::named("linear").tools(["search"]).start().await;
         let saas = SaaS::before(&upstream).await;
         let home = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ impl Rig {
         rig
     }
 
-    pub(super) fn write(&self, auth: &str) {
+    pub fn write(&self, auth: &str) {
         let yaml = format!(
             "version: 1\nstate: {{ dir: state }}\nupstreams:\n  linear:\n    url: \"{}\"\n    {auth}\n",
             self.saas.url()
@@ -37,22 +37,22 @@ impl Rig {
         std::fs::write(self.config(), yaml).unwrap();
     }
 
-    pub(super) fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.home.path().join("weir.yaml")
     }
 
-    pub(super) fn start(&self) -> Process {
+    pub fn start(&self) -> Process {
         Process::start(["login", "linear", "-c", self.config().to_str().unwrap()])
     }
 
     /// Starts `weir login` and reads the address that it prints.
-    pub(super) async fn login(&self) -> Waiting {
+    pub async fn login(&self) -> Waiting {
         let process = self.start();
         Waiting::of(process).await
     }
 
     /// Runs `weir login` with a browser that follows every redirect.
-    pub(super) async fn logged_in(&self) -> (StatusCode, String, i32, String) {
+    pub async fn logged_in(&self) -> (StatusCode, String, i32, String) {
         let waiting = self.login().await;
         let (status, page) = waiting.browse().await;
         let (code, err) = waiting.ended().await;
@@ -60,13 +60,13 @@ impl Rig {
     }
 
     /// Runs a login that ends before a browser is opened.
-    pub(super) async fn refused(&self) -> String {
+    pub async fn refused(&self) -> String {
         let (status, out, err) = self.start().wait_exit().await;
         assert_eq!((status.code(), out.as_str()), (Some(2), ""), "{err}");
         err
     }
 
-    pub(super) fn stored(&self) -> Vec<PathBuf> {
+    pub fn stored(&self) -> Vec<PathBuf> {
         let folder = self.home.path().join("state/oauth");
         let Ok(entries) = std::fs::read_dir(folder) else {
             return Vec::new();
@@ -77,14 +77,14 @@ impl Rig {
     }
 
     /// Returns the one stored login.
-    pub(super) fn record(&self) -> Value {
+    pub fn record(&self) -> Value {
         let stored = self.stored();
         assert_eq!(stored.len(), 1, "{stored:?}");
         serde_json::from_slice(&std::fs::read(&stored[0]).unwrap()).unwrap()
     }
 
     /// Starts a weir that serves with this rig's state folder.
-    pub(super) async fn serve(&self) -> Weir {
+    pub async fn serve(&self) -> Weir {
         let state = self.home.path().join("state");
         Weir::with(&format!(
             "  linear:\n    url: \"{}\"\n    {AUTH}\n",
@@ -96,20 +96,20 @@ impl Rig {
     }
 }
 
-pub(super) fn browser() -> reqwest::Client {
+pub fn browser() -> reqwest::Client {
     crate::support::tls();
     let builder = reqwest::Client::builder().no_proxy();
     let builder = builder.redirect(reqwest::redirect::Policy::none());
     builder.build().unwrap()
 }
 
-pub(super) async fn get(url: &str) -> reqwest::Response {
+pub async fn get(url: &str) -> reqwest::Response {
     let got = bounded("the page", browser().get(url).send()).await;
     got.unwrap()
 }
 
 impl Waiting {
-    pub(super) async fn of(process: Process) -> Self {
+    pub async fn of(process: Process) -> Self {
         process.wait_stderr("Waiting for").await;
         let text = process.stderr();
         let line = text.lines().find(|line| line.starts_with("  http"));
@@ -118,14 +118,14 @@ impl Waiting {
     }
 
     /// Returns a parameter of the authorization request.
-    pub(super) fn asked(&self, name: &str) -> Option<String> {
+    pub fn asked(&self, name: &str) -> Option<String> {
         let mut pairs = self.url.query_pairs();
         let found = pairs.find(|(key, _)| key == name);
         found.map(|(_, value)| value.into_owned())
     }
 
     /// Logs in and returns the URL to which the browser is redirected.
-    pub(super) async fn redirect(&self) -> Url {
+    pub async fn redirect(&self) -> Url {
         let answer = get(self.url.as_str()).await;
         assert_eq!(answer.status(), StatusCode::FOUND);
         let location = answer.headers()["location"].to_str().unwrap();
@@ -133,18 +133,18 @@ impl Waiting {
     }
 
     /// Logs in, follows the redirect and returns what the browser shows.
-    pub(super) async fn browse(&self) -> (StatusCode, String) {
+    pub async fn browse(&self) -> (StatusCode, String) {
         let answer = get(self.redirect().await.as_str()).await;
         (answer.status(), answer.text().await.unwrap())
     }
 
     /// Waits for the exit and returns its status and stderr.
-    pub(super) async fn ended(self) -> (i32, String) {
+    pub async fn ended(self) -> (i32, String) {
         let (status, _, err) = self.process.wait_exit().await;
         (status.code().unwrap(), err)
     }
 }
 
-pub(super) fn mode(path: &Path) -> u32 {
+pub fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

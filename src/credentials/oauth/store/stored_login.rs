@@ -46,6 +46,9 @@ pub struct StoredLogin {
     pub expires: Option<u64>,
     /// When the person logged in, in seconds since 1970.
     pub logged_in: u64,
+    /// How often it was refreshed since then.
+    #[serde(default)]
+    pub refreshes: u64,
 }
 
 /// A client at an authorization server.
@@ -124,7 +127,21 @@ impl StoredLogin {
             issued: now,
             expires: expiry(now, tokens.lifetime),
             logged_in: now,
+            refreshes: 0,
         }
+    }
+
+    /// Reads a login that a replica wrote; `None` for another format.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let login = serde_json::from_slice::<Self>(text).ok()?;
+        login.is_current().then_some(login)
+    }
+
+    /// Returns the time of the login and the number of refreshes since: the higher, the newer.
+    #[must_use]
+    pub fn age(&self) -> (u64, u64) {
+        (self.logged_in, self.refreshes)
     }
 
     /// Returns the login after a refresh. If there is no new refresh token, the old one stays in
@@ -137,6 +154,7 @@ impl StoredLogin {
             refresh_token: tokens.refresh.or_else(|| self.refresh_token.clone()),
             issued: now,
             expires: expiry(now, tokens.lifetime),
+            refreshes: self.refreshes.saturating_add(1),
             ..self.clone()
         }
     }

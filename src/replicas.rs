@@ -1,0 +1,24 @@
+//! The state that replicas of one weir share: a store (Valkey or Redis) that all of them reach.
+//!
+//! [`SharedStore`] keeps one connection, on which the commands of all tasks go and news of the other
+//! replicas come. Nothing waits for it longer than `replicas.store.timeout`: while there is no
+//! connection, whoever asks is told so at once, and goes on by a rule of its own. Everything that a
+//! replica reads there and acts on is sealed with the key of the replicas, but for counters: who can
+//! write in the store can make limits wrong and news lost, and nothing else.
+//!
+//! This room knows the protocol and no network: the caller gives it the way to connect.
+
+mod connection;
+mod lease;
+mod news;
+mod sealed;
+mod status;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use connection::{Dial, DialError, DialFuture, DialedStore, StoreLogin, StoreStream};
+pub use lease::StoreLease;
+pub use news::{NewsTopic, StoreNews};
+pub use status::{StoreState, StoreStatus};
+pub use store::{SharedStore, StoreLost};
