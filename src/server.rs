@@ -42,7 +42,6 @@ use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
 use crate::page;
 use crate::seal::{KeyRing, NoRandom};
-use crate::secret::Secret;
 use crate::session::{self, Crossings, SessionTable};
 
 use self::admin_listener::{AdminListener, RunningAdmin};
@@ -154,10 +153,8 @@ impl Bound {
         });
         let endpoint = front::endpoint(front, &config.listen.path);
         let listeners = TaskTracker::new();
-        let begun = draining.begun.clone();
-        listeners.spawn(connections::serve(
-            listener, endpoint, memory, begun, limits,
-        ));
+        let served = connections::serve(listener, endpoint, memory, draining.begun.clone(), limits);
+        listeners.spawn(served);
         Ok(Server {
             core,
             address,

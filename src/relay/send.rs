@@ -35,7 +35,6 @@ use crate::catalog::{NamedResources, Route};
 use crate::guard::RequestGuard;
 use crate::json::Object;
 use crate::memory::MemoryShare;
-use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::headers;
 use crate::protocol::message::{Id, Request};

@@ -63,9 +63,8 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let title = raw.server.as_ref().and_then(|server| server.title.clone());
     let listen = raw.listen.unwrap_or_default();
     let listen = check_listen(check, listen, title.as_deref(), &root.key("listen"));
-    let admin = raw
-        .admin
-        .map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
+    let admin = raw.admin;
+    let admin = admin.map(|raw| check_admin(check, raw, &root.key("admin"), &listen));
     let state_dir = check_state(check, raw.state.as_ref(), &root.key("state"));
     let keys = (raw.sealing_key, raw.sealing_keys);
     let sealing_keys = check_keys(check, keys, ["sealing_key", "sealing_keys"], &root);
@@ -77,15 +76,13 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
     let memory = check_memory(check, &limits, &root.key("limits"));
     let (rates, has_policy) = (limits.rates.unwrap_or_default(), raw.policy.is_some());
     let rates = check_rates(check, rates, has_policy, &root.key("limits").key("rates"));
-    let policy = raw
-        .policy
-        .map(|raw| Arc::new(policy::check_policy(check, raw, &root.key("policy"))));
+    let policy = raw.policy;
+    let policy = policy.map(|raw| policy::check_policy(check, raw, &root.key("policy")));
     let mut guard = raw.guard;
     let written = guard.as_mut().and_then(|guard| guard.validate.take());
     let guard = guard::check_guard(check, guard, &root.key("guard"));
-    let audit = raw
-        .audit
-        .map(|raw| check_audit(check, raw, &root.key("audit")));
+    let audit = raw.audit;
+    let audit = audit.map(|raw| check_audit(check, raw, &root.key("audit")));
     let telemetry = (raw.telemetry, audit.is_some());
     let telemetry = telemetry::check_telemetry(check, telemetry, &root.key("telemetry"));
     let naming = check_naming(check, &raw.naming.unwrap_or_default(), &root.key("naming"));
@@ -104,7 +101,7 @@ pub(super) fn check_settings(check: &mut Check<'_>, raw: raw::File) -> Settings 
             instance,
             memory,
             rates,
-            policy,
+            policy: policy.map(Arc::new),
             guard: Arc::new(guard),
             audit,
             telemetry,

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::bridge::LogFilter;
 use crate::caller::Presence;
+use crate::catalog::Route;
 use crate::protocol::error::{Fault, StateProblem};
 use crate::protocol::meta;
 use crate::relay::retry;
@@ -57,6 +58,7 @@ impl Sender<'_, '_> {
             is_task: false,
             span,
             questions: None,
+            task: None,
         };
         Ok(self.sent(attempt, exchange, &peer))
     }
@@ -66,7 +68,12 @@ impl Sender<'_, '_> {
     pub(super) async fn find_peer(&mut self) -> Result<Arc<Peer>, LinkError> {
         let (scope, link, deadline) = (self.scope, self.link, self.deadline);
         let own = self.meta.as_ref().or(self.request.meta.as_ref());
-        if let Some(caller) = askable(scope, link, self.target.method, own) {
+        // A tool that has to be called as a task answers at once, and its task goes on: a session of the
+        // call's own would be another call's by then. It can ask nothing.
+        let route = self.target.route.as_ref();
+        let is_task = route.is_some_and(Route::requires_task);
+        let caller = askable(scope, link, self.target.method, own).filter(|_| !is_task);
+        if let Some(caller) = caller {
             // In a box, for the size of the future of all other calls.
             let exclusive = Box::pin(caller.session(scope, link, deadline)).await?;
             if let Some(exclusive) = exclusive {

@@ -472,7 +472,7 @@ async fn the_level_of_log_messages_is_set_for_the_call_that_names_one() {
         call
     };
     let (mut stream, call) = tokio::join!(call.stream(), upstream);
-    let mut told = vec![stream.next_value().await, stream.next_value().await];
+    let mut told = [stream.next_value().await, stream.next_value().await];
     told.sort_by_key(|one| one["params"]["data"].to_string());
     let told: Vec<_> = told
         .iter()
