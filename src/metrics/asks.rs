@@ -2,7 +2,7 @@
 
 use crate::metrics::counter::Counter;
 
-/// What became of a question.
+/// The end of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskOutcome {
     /// It was put to the caller.

@@ -155,7 +155,7 @@ pub struct UpstreamMetrics {
     pub(super) methods: RwLock<Vec<(&'static str, Arc<Series>)>>,
     /// The findings of checks of data, by part, kind and consequence. A handful.
     pub(super) findings: RwLock<Vec<(FindingLabels, Arc<Counter>)>>,
-    /// What became of questions to callers of the other era.
+    /// The ends of questions to callers of the other era.
     asks: AskCounters,
     pub(super) listed: Counter,
     pub(super) failed: Counter,

@@ -30,7 +30,7 @@ pub(super) struct Target<'p> {
     pub(super) named: Option<NamedRoute>,
     /// Whether there may be ids of tasks in the answer.
     pub(super) wraps_tasks: bool,
-    /// What its `requestState` continues, or would be bound to, where that is known already.
+    /// The call that its `requestState` continues, or would be bound to, where that is known already.
     pub(super) continued: Option<Box<Continued>>,
 }
 

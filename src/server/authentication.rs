@@ -27,7 +27,7 @@ pub(super) struct Authentication {
     secrets: Arc<Secrets>,
 }
 
-/// What puts the settings of another config in force.
+/// The settings of another config, to be put in force.
 pub(super) struct NextAuthentication {
     callers: Option<NextCallers>,
     admin_token: Option<SecretCell>,

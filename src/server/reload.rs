@@ -119,7 +119,7 @@ pub(super) async fn run_reloads(
 impl ReloadTask {
     /// Reads and applies the files, even if they are unchanged.
     async fn reload(&mut self, trigger: ReloadTrigger, subject: Option<&str>) -> ReloadOutcome {
-        // Whoever asks for a reload does not wait for what watches its file.
+        // A reload does not wait for the watch over its file.
         self.core.authentication.admin_token().read().await;
         let outcome = match self.read(None).await {
             Some(ReadConfig { text, config }) => {

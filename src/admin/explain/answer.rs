@@ -42,7 +42,7 @@ pub struct Exposed {
     /// The time in `_meta["weir/stale"]`: when it was last confirmed, here or at a weir before this one.
     #[serde(default)]
     pub stamped: Option<String>,
-    /// What happens where its upstream asks a caller something, in sentences; empty if the upstream is
+    /// The consequences for a caller that its upstream asks something, in sentences; empty if the upstream is
     /// not connected, or it is no tool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<String>,

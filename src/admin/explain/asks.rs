@@ -1,4 +1,4 @@
-//! What happens where an upstream asks its caller something during a call of a tool.
+//! The course of a call of a tool whose upstream asks the caller something.
 
 use crate::admin::explain::index::KnownUpstream;
 use crate::bridge::AskKind;

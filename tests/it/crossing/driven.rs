@@ -30,7 +30,7 @@ async fn able(weir: &Weir) -> Legacy {
     Legacy::open_with(weir.url(), V, ABLE).await
 }
 
-/// What a modern server answers a call with.
+/// The answer of a modern server to a call.
 fn made() -> String {
     let id = quote(ID);
     format!(
@@ -38,7 +38,7 @@ fn made() -> String {
     )
 }
 
-/// What it answers `tasks/get` with.
+/// Its answer to `tasks/get`.
 fn state(status: &str, more: &str) -> String {
     let id = quote(ID);
     format!(
@@ -398,7 +398,7 @@ async fn legacy(capabilities: &str) -> Asking {
     up
 }
 
-/// What a legacy server answers a call with that has the member `task`.
+/// The answer of a legacy server to a call that has the member `task`.
 fn made_legacy(status: &str) -> String {
     let id = quote(ID);
     format!(

@@ -104,7 +104,7 @@ impl CrossedCall {
             Some(Ok(answer)) => Some(CallEnd::Answered(out, answer)),
             Some(Err(error)) => Some(CallEnd::Failed(out, error)),
             None => {
-                // What is missing is asked again.
+                // A question without an answer is asked again.
                 let is_open = self.asks.is_open();
                 self.gather = is_open.then(|| Instant::now() + GATHER);
                 None

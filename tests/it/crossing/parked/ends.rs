@@ -55,6 +55,10 @@ async fn an_upstream_that_takes_its_question_back_may_end_the_call() {
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
         call.say(&message).await;
     }
+    // What was said before it has arrived once it has an answer.
+    call.say(r#"{"jsonrpc":"2.0","id":"ping","method":"ping"}"#)
+        .await;
+    up.answered("\"ping\"").await;
     call.answer(r#"{"content":[{"type":"text","text":"nobody"}],"isError":true}"#)
         .await;
     let reply = back(&caller, &first, YES).await;
