@@ -222,7 +222,7 @@ async fn the_last_error_of_each_tool_is_told_without_what_the_upstream_wrote() {
     let page = get(&weir, "/").await;
     page.has("Last errors of tools");
     page.has("jira__broken");
-    // What weir answers itself is the last one too, when the upstream is gone.
+    // An answer of weir itself is the last one too, when the upstream is gone.
     jira.stop().await;
     modern.call("jira__broken", "{}").await;
     let page = wait_for(&weir, "", "/page/calls", "upstream `jira`: ").await;

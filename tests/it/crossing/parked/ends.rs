@@ -55,7 +55,7 @@ async fn an_upstream_that_takes_its_question_back_may_end_the_call() {
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
         call.say(&message).await;
     }
-    // What was said before it has arrived once it has an answer.
+    // All that was said before has arrived once it has an answer.
     call.say(r#"{"jsonrpc":"2.0","id":"ping","method":"ping"}"#)
         .await;
     up.answered("\"ping\"").await;
