@@ -16,6 +16,9 @@ use crate::session::token;
 /// Lines that are written or read at once.
 const AT_ONCE: usize = 2000;
 
+/// The news that there is more in the store than was told.
+const MORE: &str = "more";
+
 /// Ends and renewals in the store.
 #[derive(Debug)]
 pub(super) struct SharedLives {
@@ -36,6 +39,11 @@ impl SharedLives {
         command.arg(&self.key).arg(change.issued()).arg(&line);
         self.store.post(command);
         self.store.tell(NewsTopic::Sessions, &line);
+    }
+
+    /// Returns whether a text says that there is more in the store than was told.
+    pub(super) fn is_more(text: &str) -> bool {
+        text == MORE
     }
 
     /// Writes a change as a line: what it is, key, times, mark.
@@ -76,15 +84,20 @@ impl SharedLives {
         }
     }
 
-    /// Brings changes into the store, and forgets those that are over by their age.
+    /// Brings changes into the store, and forgets those that are over by their age. Another replica may
+    /// have read it already: if something was missing, all are told.
     pub(super) async fn write_all(&self, changes: &[LifeChange]) -> Result<(), StoreLost> {
+        let mut missing = 0;
         for changes in changes.chunks(AT_ONCE) {
             let mut command = redis::cmd("ZADD");
             command.arg(&self.key);
             for change in changes {
                 command.arg(change.issued()).arg(self.write(change));
             }
-            self.store.ask::<u64>(&command).await?;
+            missing += self.store.ask::<u64>(&command).await?;
+        }
+        if missing > 0 {
+            self.store.tell(NewsTopic::Sessions, MORE);
         }
         let oldest = token::now().saturating_sub(MOST.as_secs());
         let mut commands = Pipeline::new();

@@ -1,6 +1,7 @@
 //! Keeps the ends and renewals of this replica and of the others the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -8,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::replicas::{NewsTopic, SharedStore, StoreLost};
 use crate::session::shared_lives::SharedLives;
 use crate::session::table::SessionTable;
+
+/// The time between the news that there is more in the store and the look at it.
+const SETTLE: Duration = Duration::from_millis(200);
 
 impl SessionTable {
     /// Shares ends and renewals with the other replicas, until `stop`. To be called once.
@@ -29,6 +33,16 @@ impl SessionTable {
             is_due = match news.await {
                 None | Some(Err(broadcast::error::RecvError::Closed)) => return,
                 Some(Err(broadcast::error::RecvError::Lagged(_))) => true,
+                Some(Ok(news))
+                    if news.topic == NewsTopic::Sessions && SharedLives::is_more(&news.text) =>
+                {
+                    // Several replicas come back at once, and each may have something.
+                    let pause = tokio::time::sleep(SETTLE);
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return;
+                    }
+                    true
+                }
                 Some(Ok(news)) if news.topic == NewsTopic::Sessions => {
                     if let Some(change) = shared.read(&news.text) {
                         self.apply(&change);
