@@ -13,6 +13,7 @@ pub mod open_asks;
 pub mod request;
 pub mod request_state;
 pub mod task_ids;
+pub mod url_demand;
 
 pub use answer::AnswerBridge;
 pub use ask_rounds::{AskFailure, AskRounds, AskStep, CallerAsk, RetryMembers};
@@ -20,3 +21,4 @@ pub use asks::{AskKind, AskableClient};
 pub use logs::LogFilter;
 pub use open_asks::{MalformedAnswers, OpenAsks};
 pub use request::{Hop, HopMeta, HopParams, LegacyClient};
+pub use url_demand::{DemandStep, UrlDemand};
