@@ -14,6 +14,7 @@ pub mod open_asks;
 pub mod request;
 pub mod request_state;
 pub mod task_ids;
+pub mod url_demand;
 
 pub use answer::AnswerBridge;
 pub use ask_rounds::{AskFailure, AskRounds, AskStep, CallerAsk, RetryMembers};
@@ -22,3 +23,4 @@ pub use driven_task::{DrivenTask, TaskFailure, TaskStep};
 pub use logs::LogFilter;
 pub use open_asks::{MalformedAnswers, OpenAsks};
 pub use request::{Hop, HopMeta, HopParams, LegacyClient};
+pub use url_demand::{DemandStep, UrlDemand};

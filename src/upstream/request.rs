@@ -4,7 +4,7 @@ use crate::memory::MemoryShare;
 use http::HeaderMap;
 
 /// A request to an upstream, all but its JSON-RPC envelope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OutboundRequest {
     /// The JSON-RPC id, from [`Link::next_id`](super::Link::next_id). Progress tokens are the same
     /// number.

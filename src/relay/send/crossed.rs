@@ -4,6 +4,7 @@
 
 mod asking;
 mod call;
+mod demands;
 mod messages;
 mod phase;
 mod source;

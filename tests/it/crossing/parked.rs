@@ -4,6 +4,7 @@
 mod children;
 mod ends;
 mod states;
+mod urls;
 
 use serde_json::{Value, json};
 

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::call::{CallEnd, CallSetup, CrossedCall};
+use super::demands::Demanded;
 use super::messages::GATHER;
 use super::phase::{CallPhase, ParkedPhase};
 use crate::protocol::message::{self, Id};
@@ -20,19 +21,24 @@ impl CrossedCall {
             return None;
         };
         let out = out.clone();
-        if !self.asks.is_open() {
+        let is_demanded = self.is_demanded();
+        if !self.asks.is_open() && !is_demanded {
             return None;
         }
+        let refused = is_demanded.then(|| self.refusal());
         if self.setup.crossings.is_draining() {
             let answers = self.asks.end();
             self.post_all(answers);
-            return None;
+            return refused.map(|refusal| CallEnd::Answered(out, refusal));
         }
         let Some((state, resumed)) = self.park() else {
             self.refuse_all();
-            return None;
+            return refused.map(|refusal| CallEnd::Answered(out, refusal));
         };
-        let question = self.asks.to_result(&state);
+        let question = match &self.demanded {
+            Some(demanded) if is_demanded => demanded.to_result(&state),
+            Some(_) | None => self.asks.to_result(&state),
+        };
         let question = message::result(&Id::from(self.number), &question);
         self.tell_begun();
         let lives = self.setup.session.link.config.timeouts.ask;
@@ -50,8 +56,14 @@ impl CrossedCall {
         }
     }
 
+    /// Returns whether the upstream demands URLs that the caller has not agreed to visit.
+    fn is_demanded(&self) -> bool {
+        self.demanded.as_ref().is_some_and(Demanded::is_open)
+    }
+
     /// Parks the call for the next round. Returns its state, and where the answers come.
     fn park(&mut self) -> Option<(String, oneshot::Receiver<Resumption>)> {
+        let is_demanded = self.is_demanded();
         let CallSetup {
             crossings,
             session,
@@ -61,6 +73,14 @@ impl CrossedCall {
             ..
         } = &self.setup;
         self.round += 1;
+        if is_demanded {
+            // It will be another request.
+            self.known_as = session.link.next_id();
+        }
+        let keys = match &self.demanded {
+            Some(demanded) if is_demanded => demanded.keys(),
+            Some(_) | None => self.asks.keys(),
+        };
         let at = (self.exchange, self.round);
         let lives = session.link.config.timeouts.ask;
         let state = crossings.seal(at, caller.key(), *digest, lives).ok()?;
@@ -68,8 +88,8 @@ impl CrossedCall {
         let call = ParkedCall {
             link: Arc::clone(&session.link),
             peer: Arc::clone(&session.peer),
-            number: self.number,
-            keys: self.asks.keys(),
+            number: self.known_as,
+            keys,
             left: deadline.saturating_duration_since(Instant::now()),
             resume,
         };
@@ -88,8 +108,8 @@ impl CrossedCall {
             deadline,
         } = resumption;
         self.setup.deadline = deadline;
-        let answers = answers.map(|answers| self.asks.answer(&answers));
-        self.post_all(answers.unwrap_or_default());
+        let responses = answers.as_deref().map(|answers| self.asks.answer(answers));
+        self.post_all(responses.unwrap_or_default());
         let before = std::mem::replace(&mut self.phase, CallPhase::Running(out.clone()));
         let CallPhase::Parked(ParkedPhase {
             answer, progress, ..
@@ -103,6 +123,7 @@ impl CrossedCall {
         match answer {
             Some(Ok(answer)) => Some(CallEnd::Answered(out, answer)),
             Some(Err(error)) => Some(CallEnd::Failed(out, error)),
+            None if self.is_demanded() => self.answer_demand(answers.as_deref(), &out),
             None => {
                 // A question without an answer is asked again.
                 let is_open = self.asks.is_open();

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::demands::Demanded;
 use super::phase::{CallPhase, CallerEvent};
 use super::source::{CallSource, Sourced};
-use crate::bridge::{AskableClient, OpenAsks};
+use crate::bridge::{AskKind, AskableClient, OpenAsks};
 use crate::caller::Caller;
 use crate::live::Live;
 use crate::memory::Reservation;
@@ -22,10 +23,12 @@ use crate::upstream::{LinkError, OutboundRequest, RelayedMessage};
 
 /// The time that a request may take at its upstream. The caller's requests have limits of their own, and
 /// this one outlasts them.
-const AS_LONG_AS_IT_TAKES: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const AS_LONG_AS_IT_TAKES: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why a call is cancelled whose caller does not come back.
 const NOT_BACK: &str = "the caller did not come back";
+/// Why one is cancelled that its caller knows by another number.
+const LEFT: &str = "the caller left";
 
 /// All that a call begins with.
 pub(in crate::relay::send) struct CallSetup {
@@ -50,6 +53,14 @@ pub(super) struct CrossedCall {
     pub(super) method: &'static str,
     /// The number of the request on its link.
     pub(super) number: u64,
+    /// The number that the caller's own request is known by: another one, where the call was sent again.
+    pub(super) known_as: u64,
+    /// The request, to be sent again after a person has visited a URL.
+    pub(super) outbound: Option<OutboundRequest>,
+    /// The URLs that the upstream demands before it runs the call.
+    pub(super) demanded: Option<Demanded>,
+    /// Whether the call was sent again under `known_as`.
+    pub(super) is_sent: bool,
     pub(super) exchange: ExchangeId,
     /// The number of times that the caller was asked.
     pub(super) round: u32,
@@ -71,6 +82,8 @@ enum CallEvent {
     /// A message outside of the call's own stream; `None` if the session is lost.
     Outside(Option<Bytes>),
     Gathered,
+    /// It is time to send the call again.
+    Again,
     Caller(CallerEvent),
     /// Weir stops.
     Drained,
@@ -105,10 +118,16 @@ impl CrossedCall {
         let exchange = exchange.map_err(|_| LinkError::Nonsense("no random numbers"))?;
         let (method, number) = (outbound.method, outbound.id);
         let until = Instant::now() + AS_LONG_AS_IT_TAKES;
+        let may_demand = setup.client.takes(AskKind::Url);
+        let kept = may_demand.then(|| outbound.clone());
         let sending = transmit(link, peer, outbound, until);
         Ok(Self {
             method,
             number,
+            known_as: number,
+            outbound: kept,
+            demanded: None,
+            is_sent: false,
             exchange,
             round: 0,
             asks: OpenAsks::new(version, setup.client),
@@ -140,12 +159,14 @@ impl CrossedCall {
             phase,
             generation,
             gather,
+            demanded,
             ..
         } = self;
         let CallSetup {
             crossings, session, ..
         } = setup;
         let is_parked = phase.is_parked();
+        let again = demanded.as_ref().and_then(|demanded| demanded.again);
         let is_over = matches!(source, CallSource::Over);
         let peer = Arc::clone(&session.peer);
         tokio::select! {
@@ -153,6 +174,7 @@ impl CrossedCall {
             outside = session.next() => CallEvent::Outside(outside),
             () = peer.outbox.wait_overflow(), if !is_over => CallEvent::Outside(None),
             () = wait_until(*gather) => CallEvent::Gathered,
+            () = wait_until(again) => CallEvent::Again,
             event = phase.next() => CallEvent::Caller(event),
             () = crossings.drained(), if is_parked => CallEvent::Drained,
             changed = generation.changed(), if is_parked => match changed {
@@ -174,6 +196,10 @@ impl CrossedCall {
             CallEvent::Upstream(Sourced::Ended(error)) => self.lose_stream(error),
             CallEvent::Outside(None) => self.fail(LinkError::SessionLost),
             CallEvent::Gathered => self.ask().await,
+            CallEvent::Again => {
+                self.send_again();
+                None
+            }
             CallEvent::Caller(CallerEvent::Left) => Some(CallEnd::Left),
             CallEvent::Caller(CallerEvent::Resumed(resumption)) => self.go_on(resumption).await,
             CallEvent::Caller(CallerEvent::Gone) => Some(CallEnd::Abandoned),
@@ -241,7 +267,12 @@ impl CrossedCall {
                 session.end_after(last, self.source);
                 let _ = begun.send(Err(error));
             }
-            CallEnd::Left => session.end_after(last, self.source),
+            CallEnd::Left => {
+                if self.number != self.known_as && !is_over {
+                    last.push(message::cancelled(self.number, LEFT));
+                }
+                session.end_after(last, self.source);
+            }
             CallEnd::Abandoned => {
                 tracing::debug!(upstream = %session.link.id(), "a call ended without its caller");
                 if !is_over {

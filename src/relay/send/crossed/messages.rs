@@ -100,23 +100,31 @@ impl CrossedCall {
                 self.setup.session.link.rounds.announce_change();
                 None
             }
-            // It is about a resource that nobody subscribed to in this session, or about a URL.
-            method::RESOURCE_UPDATED | method::ELICITATION_COMPLETE => None,
+            // It is about a resource that nobody subscribed to in this session.
+            method::RESOURCE_UPDATED => None,
+            method::ELICITATION_COMPLETE => {
+                self.complete_demand(notification);
+                None
+            }
             is_progress => {
                 let is_progress = is_progress == method::PROGRESS;
                 if let Some(extension) = self.setup.extension.filter(|_| is_progress) {
                     let deadline = extension.deadline();
                     self.setup.deadline = self.setup.deadline.max(deadline);
                 }
+                let bytes = match is_progress {
+                    true => self.progress_of(bytes),
+                    false => bytes.clone(),
+                };
                 match &mut self.phase {
                     CallPhase::Parked(parked) => {
                         if is_progress {
-                            parked.progress = Some(bytes.clone());
+                            parked.progress = Some(bytes);
                         }
                         None
                     }
                     CallPhase::Running(out) => {
-                        let message = RelayedMessage::Message(bytes.clone());
+                        let message = RelayedMessage::Message(bytes);
                         let left = out.send(message).await.is_err();
                         left.then_some(CallEnd::Left)
                     }
@@ -131,6 +139,11 @@ impl CrossedCall {
         self.tell_begun();
         self.gather = None;
         self.source = CallSource::Over;
+        if let Outcome::Error(error) = outcome
+            && self.take_demand(error)
+        {
+            return None;
+        }
         let has_failed = match outcome {
             Outcome::Error(_) => true,
             Outcome::Result(result) => self.method == method::TOOLS_CALL && is_tool_error(result),
