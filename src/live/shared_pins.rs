@@ -3,7 +3,7 @@
 //!
 //! The store has a hash for each upstream, by its name and address, with a field for each pin. Each
 //! replica writes the pins that change on it, and no others: a pin that is new to it is written only
-//! where there is none yet. Where a definition is held back, [`follow`] compares it with the pin in
+//! where there is none yet. Where a definition is held back, `follow` compares it with the pin in
 //! the store, and accepts it if another replica has.
 
 mod follow;
