@@ -30,7 +30,7 @@ struct DemandedUrl {
     is_complete: bool,
 }
 
-/// What follows from the caller's answers.
+/// The next step after the caller's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemandStep {
     /// Some are not answered: they are asked again.

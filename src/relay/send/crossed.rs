@@ -4,6 +4,7 @@
 
 mod asking;
 mod call;
+mod demanded;
 mod demands;
 mod messages;
 mod phase;

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::call::{CallEnd, CallSetup, CrossedCall};
-use super::demands::Demanded;
+use super::demanded::Demanded;
 use super::messages::GATHER;
 use super::phase::{CallPhase, ParkedPhase};
 use crate::protocol::message::{self, Id};

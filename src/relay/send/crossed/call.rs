@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::demands::Demanded;
+use super::demanded::Demanded;
 use super::phase::{CallPhase, CallerEvent};
 use super::source::{CallSource, Sourced};
 use crate::bridge::{AskKind, AskableClient, OpenAsks};

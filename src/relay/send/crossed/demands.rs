@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::call::{AS_LONG_AS_IT_TAKES, CallEnd, CrossedCall};
+use super::demanded::Demanded;
 use super::source::CallSource;
 use crate::bridge::{AskKind, DemandStep, UrlDemand};
 use crate::json::{self, Object};
@@ -15,42 +16,9 @@ use crate::protocol::{meta, method};
 use crate::relay::send::in_flight::transmit;
 use crate::upstream::{OutboundRequest, RelayedMessage};
 
-/// How long a call is sent again and again while a person is at a URL. The official clients wait a minute
-/// for an answer.
+/// The time for which a call is sent again and again while a person is at a URL. The official clients
+/// wait a minute for an answer.
 const PATIENCE: Duration = Duration::from_secs(45);
-
-/// The URLs that a call waits for.
-pub(super) struct Demanded {
-    demand: UrlDemand,
-    /// When a person agreed to visit them.
-    accepted: Option<Instant>,
-    /// How often the call was sent again since then.
-    attempts: u32,
-    /// When it is sent again.
-    pub(super) again: Option<Instant>,
-}
-
-impl Demanded {
-    /// Returns whether the caller has to be asked.
-    pub(super) fn is_open(&self) -> bool {
-        self.demand.is_open()
-    }
-
-    pub(super) fn to_result(&self, state: &str) -> String {
-        self.demand.to_result(state)
-    }
-
-    pub(super) fn keys(&self) -> Vec<String> {
-        self.demand.keys()
-    }
-
-    /// Sends the call again after 1, 2, 4, 8, 8, … seconds.
-    fn wait(&mut self) {
-        let pause = Duration::from_secs(1 << self.attempts.min(3));
-        self.attempts += 1;
-        self.again = Some(Instant::now() + pause);
-    }
-}
 
 impl CrossedCall {
     /// Takes the error of the call, if it demands that a person visits URLs, and the caller can be asked
