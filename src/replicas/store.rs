@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use crate::config::{ReplicaSettings, WhenLost};
 use crate::replicas::news::{NewsTopic, StoreNews};
@@ -171,24 +172,10 @@ impl SharedStore {
     /// # Errors
     /// There is no connection, no answer in time, or one that is no use.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreLost> {
-        let Some(CurrentConnection {
-            number,
-            mut multiplexed,
-        }) = self.connection()
-        else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            return Err(StoreLost);
-        };
-        let asked = command.query_async(&mut multiplexed);
-        match tokio::time::timeout(self.timeout, asked).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => self.note_error(number, &error),
-            Err(_) => {
-                self.lose(number, "it did not answer in time");
-            }
-        }
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(StoreLost)
+        let mut current = self.reach()?;
+        let asked = command.query_async(&mut current.multiplexed);
+        let answer = tokio::time::timeout(self.timeout, asked).await;
+        self.judge(current.number, answer)
     }
 
     /// Sends commands, and waits until all are done.
@@ -196,24 +183,36 @@ impl SharedStore {
     /// # Errors
     /// There is no connection, no answer in time, or one of them failed.
     pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<(), StoreLost> {
-        let Some(CurrentConnection {
-            number,
-            mut multiplexed,
-        }) = self.connection()
-        else {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            return Err(StoreLost);
-        };
-        let sent = commands.exec_async(&mut multiplexed);
-        match tokio::time::timeout(self.timeout, sent).await {
-            Ok(Ok(())) => return Ok(()),
+        let mut current = self.reach()?;
+        let sent = commands.exec_async(&mut current.multiplexed);
+        let done = tokio::time::timeout(self.timeout, sent).await;
+        self.judge(current.number, done)
+    }
+
+    /// Returns the connection, or counts that there is none.
+    fn reach(&self) -> Result<CurrentConnection, StoreLost> {
+        self.connection().ok_or_else(|| self.count_failure())
+    }
+
+    /// Notes what went wrong with a command on the connection of this number, if something did.
+    fn judge<T>(
+        &self,
+        number: u64,
+        answer: Result<RedisResult<T>, Elapsed>,
+    ) -> Result<T, StoreLost> {
+        match answer {
+            Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => self.note_error(number, &error),
             Err(_) => {
                 self.lose(number, "it did not answer in time");
             }
         }
+        Err(self.count_failure())
+    }
+
+    fn count_failure(&self) -> StoreLost {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        Err(StoreLost)
+        StoreLost
     }
 
     /// Sends a command of whose answer nothing depends, soon. It is dropped if there is no connection
