@@ -1,5 +1,5 @@
 //! Turns at the processors for work on large messages, so that small ones do not wait behind a row of
-//! large ones: half of the processors at most parse them at once, and who reads one pauses.
+//! large ones: half of the processors at most parse them at once, and those that read them pause in turn.
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
@@ -41,10 +41,12 @@ impl Pauses {
     }
 
     /// Lets others have their turn, if much was read since they had it. To be called before more is
-    /// read.
+    /// read. However many read something large, few of them are ready to go on at a time; the others
+    /// wait here, and not before those who have little to do.
     pub async fn pause(&mut self) {
         if self.read >= READ {
             self.read = 0;
+            let _turn = TURNS.acquire().await;
             tokio::task::yield_now().await;
         }
     }
@@ -79,5 +81,24 @@ mod tests {
             assert!(futures::poll!(&mut pause).is_pending());
             pause.await;
         }
+    }
+
+    #[tokio::test]
+    async fn of_many_readers_few_go_on_at_a_time() {
+        let processors = available_parallelism().map_or(2, usize::from);
+        let turns = (processors / 2).max(1);
+        let _others: Vec<_> = (1..turns).map(|_| TURNS.try_acquire()).collect();
+        let mut readers = [Pauses { read: READ }, Pauses { read: READ }];
+        let [first, second] = &mut readers;
+        let (mut first, mut second) = (Box::pin(first.pause()), Box::pin(second.pause()));
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        tokio::task::yield_now().await;
+        assert!(
+            futures::poll!(&mut second).is_pending(),
+            "not before the first"
+        );
+        first.await;
+        second.await;
     }
 }

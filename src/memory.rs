@@ -24,9 +24,13 @@ pub const SMALL: usize = 8 << 10;
 /// much to do has fewer.
 const BESIDES: usize = 8 << 20;
 
-/// A share of at most this many bytes is refused nothing as long as the whole budget is not used up,
-/// however much memory the process has: what callers do usually needs no more.
+/// A share of at most this many bytes is refused nothing as long as fifteen sixteenths of the budget are
+/// not used up, however much memory the process has: what callers do usually needs no more.
 const LITTLE: usize = 128 << 10;
+
+/// A share of at most this many bytes is refused nothing as long as the whole budget is not used up: a
+/// connection with a small request needs no more. So those that take a little each leave room for it.
+const LEAST: usize = 64 << 10;
 
 /// The budget does not allow to keep these bytes now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,17 +118,24 @@ struct Share {
 
 impl Share {
     fn take(&self, bytes: usize) -> Result<(), OverBudget> {
-        let held = self.held.fetch_add(bytes, Relaxed).saturating_add(bytes);
-        let used = self.budget.used.fetch_add(bytes, Relaxed);
-        let used = used.saturating_add(bytes);
-        let free = self.budget.limit.load(Relaxed).saturating_sub(used);
         if bytes > LITTLE {
             self.budget.grows.notify_one();
         }
-        if held <= free || (held <= LITTLE && used <= self.budget.limit()) {
+        let held = self.held.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let (limit, configured) = (self.budget.limit.load(Relaxed), self.budget.limit());
+        let take = |used: usize| {
+            let used = used.saturating_add(bytes);
+            let fits = held <= limit.saturating_sub(used)
+                || (held <= LITTLE && used <= configured - configured / 16)
+                || (held <= LEAST && used <= configured);
+            fits.then_some(used)
+        };
+        // Nothing is added that does not fit, not even for a moment, in which others would be refused.
+        let taken = self.budget.used.fetch_update(Relaxed, Relaxed, take);
+        if taken.is_ok() {
             return Ok(());
         }
-        self.give_back(bytes);
+        self.held.fetch_sub(bytes, Relaxed);
         Err(OverBudget)
     }
 
@@ -289,6 +300,40 @@ mod tests {
         assert!(large.reserve(limit / 8 + 1).is_err());
         budget.heed_process(BESIDES);
         assert!(large.reserve(limit / 2).is_ok());
+    }
+
+    #[test]
+    fn what_is_refused_takes_nothing_from_others_meanwhile() {
+        let budget = MemoryBudget::new(64 << 20);
+        let kept = budget.share().reserve(20 << 20).unwrap();
+        let ends = std::time::Instant::now() + std::time::Duration::from_millis(300);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let share = budget.share();
+                scope.spawn(move || {
+                    while std::time::Instant::now() < ends {
+                        assert!(share.reserve(60 << 20).is_err());
+                    }
+                });
+            }
+            let share = budget.share();
+            while std::time::Instant::now() < ends {
+                assert!(share.reserve(LEAST).is_ok());
+            }
+        });
+        drop(kept);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn those_that_take_a_little_each_leave_room_for_small_requests() {
+        let budget = MemoryBudget::new(16 << 20);
+        let many: Vec<_> = (0..1000).map(|_| budget.share().reserve(LITTLE)).collect();
+        assert_eq!(many.iter().flatten().count(), (15 << 20) / LITTLE);
+        assert!(budget.share().reserve(LITTLE).is_err());
+        let few = (0..1000).map(|_| budget.share().reserve(LEAST));
+        let few: Vec<_> = few.collect();
+        assert_eq!(few.iter().flatten().count(), (1 << 20) / LEAST);
     }
 
     #[test]

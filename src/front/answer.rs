@@ -1,6 +1,7 @@
 //! Turns replies into HTTP responses: JSON if there is only a response, an event stream if another
 //! message comes before it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ pub(super) async fn respond_resumable(
 /// event streams. A status other than 200 needs JSON.
 fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
     if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
-        events(Body::from(sse::event(&payload.concat())))
+        events(Body::new(Pieces::new(sse::event_of(payload.chunks))))
     } else {
         json(payload)
     }
@@ -212,11 +213,11 @@ fn stream_events(
     standing: Standing,
 ) -> Response {
     let rest = futures::stream::unfold(
-        (Some(first), running, standing),
-        move |(first, mut running, standing)| async move {
-            if let Some(first) = first {
-                let rest = (None, running, standing);
-                return Some((Ok::<_, std::convert::Infallible>(first), rest));
+        (VecDeque::from([first]), running, standing),
+        move |(mut pieces, mut running, standing)| async move {
+            if let Some(piece) = pieces.pop_front() {
+                let rest = (pieces, running, standing);
+                return Some((Ok::<_, std::convert::Infallible>(piece), rest));
             }
             let outgoing = tokio::select! {
                 biased;
@@ -231,10 +232,13 @@ fn stream_events(
             };
             let bytes = match outgoing {
                 Some(Outgoing::Message(message)) => sse::event(&message),
-                Some(Outgoing::Response(payload)) => sse::event(&payload.concat()),
+                Some(Outgoing::Response(payload)) => {
+                    pieces.extend(sse::event_of(payload.chunks));
+                    pieces.pop_front()?
+                }
                 Some(Outgoing::Paused(_)) | None => sse::KEEP_ALIVE,
             };
-            Some((Ok(bytes), (None, running, standing)))
+            Some((Ok(bytes), (pieces, running, standing)))
         },
     );
     events(Body::from_stream(rest))

@@ -37,6 +37,9 @@ const MAX_MESSAGES: usize = 100;
 /// The most bytes of answers that are kept until the form of the whole is known.
 const MAX_GATHERED: usize = 64 << 10;
 
+/// What is between two answers.
+const COMMA: Bytes = Bytes::from_static(b",");
+
 /// The error for a batch outside of a session whose version has batches.
 const WRONG_SESSION: Fault = Fault::Invalid("only sessions of 2025-03-26 take batches");
 
@@ -103,7 +106,10 @@ pub(super) async fn post(
         answer_item(front, &session, to, headers, trace, (*item).to_owned())
     };
     let answers = BatchAnswers {
-        rest: Some(items.iter().map(answer).collect()),
+        rest: Some(PacedItems {
+            unread: items.iter().map(answer).collect(),
+            running: SelectAll::new(),
+        }),
         front: Arc::clone(front),
         presence: to.presence.clone(),
         standing: front.standing(&to.admission),
@@ -114,7 +120,7 @@ pub(super) async fn post(
 /// Waits until it is known whether the answer is an array or a stream, and returns that. Of what is
 /// answered meanwhile, little is kept: large answers are sent as they come, in either form.
 async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
-    let mut ready: Vec<Bytes> = Vec::new();
+    let mut ready: Vec<Payload> = Vec::new();
     let mut bytes = 0;
     let keep_alive = answers.front.keep_alive;
     let silence = tokio::time::sleep(keep_alive);
@@ -124,9 +130,8 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
             biased;
             outgoing = answers.next() => match outgoing {
                 Some(Outgoing::Response(payload)) => {
-                    let answer = payload.concat();
-                    bytes += answer.len();
-                    ready.push(answer);
+                    bytes += payload.len();
+                    ready.push(payload);
                     if bytes > MAX_GATHERED {
                         break None;
                     }
@@ -135,15 +140,16 @@ async fn gather(mut answers: BatchAnswers, accepts: Accepts) -> Response {
                     break Some(sse::event(&message));
                 }
                 Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
-                None => return join_answers(&ready),
+                None => return join_answers(ready),
             },
             () = &mut silence, if accepts.streams() => break Some(sse::KEEP_ALIVE),
         }
     };
     if !accepts.streams() {
-        return stream_array(&ready, answers);
+        return stream_array(ready, answers);
     }
-    let mut begun: VecDeque<Bytes> = ready.iter().map(|answer| sse::event(answer)).collect();
+    let ready = ready.into_iter();
+    let mut begun: VecDeque<Bytes> = ready.flat_map(|one| sse::event_of(one.chunks)).collect();
     begun.extend(first);
     stream_events(begun, answers)
 }
@@ -162,7 +168,10 @@ fn stream_events(begun: VecDeque<Bytes>, answers: BatchAnswers) -> Response {
                 biased;
                 outgoing = answers.next() => match outgoing? {
                     Outgoing::Message(message) => sse::event(&message),
-                    Outgoing::Response(payload) => sse::event(&payload.concat()),
+                    Outgoing::Response(payload) => {
+                        begun.extend(sse::event_of(payload.chunks));
+                        begun.pop_front()?
+                    }
                     Outgoing::Paused(_) => sse::KEEP_ALIVE,
                 },
                 () = tokio::time::sleep(silence) => sse::KEEP_ALIVE,
@@ -177,15 +186,8 @@ fn stream_events(begun: VecDeque<Bytes>, answers: BatchAnswers) -> Response {
 }
 
 /// Sends the answers as one JSON array, each as soon as it is there. Some are `ready`.
-fn stream_array(ready: &[Bytes], answers: BatchAnswers) -> Response {
-    const COMMA: Bytes = Bytes::from_static(b",");
-    let mut pieces = VecDeque::new();
-    for answer in ready {
-        pieces.extend([COMMA, answer.clone()]);
-    }
-    if let Some(first) = pieces.front_mut() {
-        *first = Bytes::from_static(b"[");
-    }
+fn stream_array(ready: Vec<Payload>, answers: BatchAnswers) -> Response {
+    let pieces = join_pieces(ready);
     let start = (pieces, Some(answers));
     let pieces = futures::stream::unfold(start, |(mut pieces, mut answers)| async move {
         loop {
@@ -193,7 +195,10 @@ fn stream_array(ready: &[Bytes], answers: BatchAnswers) -> Response {
                 return Some((Ok::<_, Infallible>(piece), (pieces, answers)));
             }
             match answers.as_mut()?.next().await {
-                Some(Outgoing::Response(payload)) => pieces.extend([COMMA, payload.concat()]),
+                Some(Outgoing::Response(payload)) => {
+                    pieces.push_back(COMMA);
+                    pieces.extend(payload.chunks);
+                }
                 Some(Outgoing::Message(_) | Outgoing::Paused(_)) => {}
                 None => {
                     pieces.push_back(Bytes::from_static(b"]"));
@@ -207,18 +212,33 @@ fn stream_array(ready: &[Bytes], answers: BatchAnswers) -> Response {
 
 /// Returns all responses as one array. There may be none: if the batch has no requests, or all of
 /// them were cancelled.
-fn join_answers(answers: &[Bytes]) -> Response {
+fn join_answers(answers: Vec<Payload>) -> Response {
     if answers.is_empty() {
         return answer::bare(StatusCode::ACCEPTED);
     }
-    let body = [b"[", answers.join(&b","[..]).as_slice(), b"]"].concat();
+    let mut body = join_pieces(answers);
+    body.push_back(Bytes::from_static(b"]"));
+    let body = Vec::from(body).concat();
     answer::json(Payload::ok(vec![body.into()]))
+}
+
+/// Returns the pieces of an array of these answers, without its end.
+fn join_pieces(answers: Vec<Payload>) -> VecDeque<Bytes> {
+    let mut pieces = VecDeque::new();
+    for answer in answers {
+        pieces.push_back(COMMA);
+        pieces.extend(answer.chunks);
+    }
+    if let Some(first) = pieces.front_mut() {
+        *first = Bytes::from_static(b"[");
+    }
+    pieces
 }
 
 /// The messages for the caller of a batch, from all of its requests as they come. Dropped early,
 /// the requests go on in the background: in legacy a disconnect cancels nothing.
 struct BatchAnswers {
-    rest: Option<SelectAll<BoxStream<'static, Outgoing>>>,
+    rest: Option<PacedItems>,
     front: Arc<Front>,
     presence: Option<Presence>,
     standing: Standing,
@@ -236,6 +256,29 @@ impl Stream for BatchAnswers {
             self.rest = None;
         }
         Poll::Ready(next)
+    }
+}
+
+/// The messages of a batch, side by side. They begin one after the other, with a turn for others in
+/// between: callers with one message each do not wait until all of a batch have begun.
+struct PacedItems {
+    unread: VecDeque<BoxStream<'static, Outgoing>>,
+    running: SelectAll<BoxStream<'static, Outgoing>>,
+}
+
+impl Stream for PacedItems {
+    type Item = Outgoing;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Outgoing>> {
+        if let Some(item) = self.unread.pop_front() {
+            self.running.push(item);
+        }
+        let next = self.running.poll_next_unpin(context);
+        if self.unread.is_empty() || matches!(next, Poll::Ready(Some(_))) {
+            return next;
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -335,5 +378,42 @@ async fn begin(
         Err(MessageError { id, fault }) => {
             Begun::Answered(Payload::fault(id.as_ref(), &fault, Era::Legacy))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Items that count themselves when they begin, and have one message after a while.
+    fn items(count: usize, begun: &Arc<AtomicUsize>) -> PacedItems {
+        let item = |_| {
+            let begun = Arc::clone(begun);
+            let message = async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Outgoing::Message(Bytes::from_static(b"{}"))
+            };
+            futures::stream::once(message).boxed()
+        };
+        PacedItems {
+            unread: (0..count).map(item).collect(),
+            running: SelectAll::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_messages_of_a_batch_begin_one_after_the_other_and_all_are_answered() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mut paced = items(50, &begun);
+        for expected in 1..=3 {
+            assert!(futures::poll!(paced.next()).is_pending());
+            assert_eq!(begun.load(Ordering::Relaxed), expected);
+        }
+        assert_eq!(paced.count().await, 50);
+        assert_eq!(begun.load(Ordering::Relaxed), 50);
+        assert_eq!(items(0, &begun).count().await, 0);
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use crate::config::Listen;
-use crate::large::Pauses;
+use crate::large::{Pauses, take_turn};
 use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::error::Fault;
 
@@ -61,8 +62,8 @@ async fn collect(
     limit: usize,
     memory: &MemoryShare,
 ) -> Result<(Bytes, Option<Reservation>), Fault> {
-    let mut first = Bytes::new();
-    let (mut whole, mut kept) = (BytesMut::new(), None);
+    let mut whole = Segments::of(body.size_hint().exact());
+    let (mut first, mut kept) = (Bytes::new(), None);
     let mut pauses = Pauses::default();
     loop {
         pauses.pause().await;
@@ -73,7 +74,7 @@ async fn collect(
             continue;
         };
         pauses.count(chunk.len());
-        let length = first.len() + whole.len() + chunk.len();
+        let length = first.len() + whole.length + chunk.len();
         if length > limit {
             return Err(Fault::TooLarge);
         }
@@ -89,17 +90,80 @@ async fn collect(
             }
         }
         // Most bodies are one chunk, which needs no copy.
-        if first.is_empty() && whole.is_empty() {
+        if first.is_empty() && whole.length == 0 {
             first = chunk;
         } else {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-            whole.extend_from_slice(&chunk);
+            whole.push(&std::mem::take(&mut first));
+            whole.push(&chunk);
         }
     }
-    Ok(match whole.is_empty() {
-        true => (first, kept),
-        false => (whole.freeze(), kept),
+    Ok(match whole.length {
+        0 => (first, kept),
+        length => {
+            let _turn = take_turn(length).await;
+            (whole.join(), kept)
+        }
     })
+}
+
+/// The bytes of a segment.
+const SEGMENT: usize = 128 << 10;
+
+/// A body of several chunks, copied into segments: a chunk may be a small part of a large buffer. They
+/// are joined when all of it is there, so that one that never ends is not copied each time it has doubled.
+struct Segments {
+    /// The bytes of the whole, if they are known.
+    announced: Option<u64>,
+    segments: Vec<BytesMut>,
+    length: usize,
+}
+
+impl Segments {
+    const fn of(announced: Option<u64>) -> Self {
+        Self {
+            announced,
+            segments: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Returns the bytes that the segments have room for.
+    fn capacity(&self) -> usize {
+        self.segments.iter().map(BytesMut::capacity).sum()
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = match self.segments.last() {
+                Some(last) => last.capacity() - last.len(),
+                None => 0,
+            };
+            if room == 0 {
+                let left = self
+                    .announced
+                    .map(|all| all.saturating_sub(self.length as u64));
+                let left = left.and_then(|left| usize::try_from(left).ok());
+                let room = left
+                    .unwrap_or(SEGMENT)
+                    .clamp(bytes.len().min(SEGMENT), SEGMENT);
+                self.segments.push(BytesMut::with_capacity(room));
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(last) = self.segments.last_mut() {
+                last.extend_from_slice(now);
+            }
+            self.length += now.len();
+            bytes = later;
+        }
+    }
+
+    fn join(self) -> Bytes {
+        match <[BytesMut; 1]>::try_from(self.segments) {
+            Ok([only]) => only.freeze(),
+            Err(segments) => segments.concat().into(),
+        }
+    }
 }
 
 /// Reads and drops the rest of a body whose request has been refused. A connection that is closed
@@ -118,4 +182,29 @@ pub(super) async fn discard_rest(mut body: Body) {
         }
     };
     let _ = tokio::time::timeout(DISCARD_TIME, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_join_to_what_was_pushed_and_have_little_room_besides() {
+        for announced in [None, Some(10), Some(300 << 10), Some(u64::MAX)] {
+            let mut segments = Segments::of(announced);
+            let mut expected = Vec::new();
+            for length in [1, 0, 9, 100_000, 100_000, 1, 99_989] {
+                let chunk = vec![u8::try_from(length % 251).unwrap(); length];
+                segments.push(&chunk);
+                expected.extend_from_slice(&chunk);
+                assert_eq!(segments.length, expected.len());
+                assert!(segments.capacity() <= expected.len() + SEGMENT);
+            }
+            assert_eq!(segments.join(), expected);
+        }
+        let mut exact = Segments::of(Some(20_000));
+        exact.push(&[7; 12_000]);
+        exact.push(&[7; 8_000]);
+        assert_eq!((exact.capacity(), exact.segments.len()), (20_000, 1));
+    }
 }

@@ -11,11 +11,35 @@ use sse_stream::{Sse, SseByteStream};
 /// A comment that keeps a silent stream open.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
+/// A message of fewer bytes is copied and sent in one piece.
+const LARGE: usize = 64 << 10;
+
 /// One message as an event. Line breaks inside JSON are insignificant whitespace; each line becomes a
 /// `data:` line, which the reader joins again.
 #[must_use]
 pub fn event(message: &[u8]) -> Bytes {
     written(Vec::with_capacity(message.len() + 24), message)
+}
+
+/// The same of a message in pieces, as pieces: what is large is not copied, unless it has line breaks.
+#[must_use]
+pub fn event_of(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    const BEGIN: Bytes = Bytes::from_static(b"event: message\ndata: ");
+    const END: Bytes = Bytes::from_static(b"\n\n");
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
+    let is_one_line = || {
+        pieces
+            .iter()
+            .all(|piece| memchr2(b'\r', b'\n', piece).is_none())
+    };
+    if bytes < LARGE || !is_one_line() {
+        return vec![match pieces.as_slice() {
+            [only] => event(only),
+            many => event(&many.concat()),
+        }];
+    }
+    let all = [BEGIN].into_iter().chain(pieces);
+    all.chain([END]).collect()
 }
 
 /// The same with an id to read on after. The id is without line breaks.
@@ -288,6 +312,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::io;
+
+    #[test]
+    fn a_large_message_in_pieces_is_the_event_that_it_is_in_one() {
+        let long = "x".repeat(LARGE);
+        for last in ["}", "\n}", "\r\n}", "}\r"] {
+            let pieces = [r#"{"a":"#, long.as_str(), last].map(|text| text.to_owned().into());
+            let written = event_of(pieces.to_vec());
+            assert_eq!(written.len() > 1, last == "}");
+            assert_eq!(written.concat(), event(&pieces.concat()));
+        }
+        let small = [Bytes::from_static(b"{"), Bytes::from_static(b"}")];
+        assert_eq!(event_of(small.to_vec()), [event(b"{}")]);
+    }
 
     async fn read(
         chunks: impl IntoIterator<Item = impl Into<Vec<u8>>>,

@@ -1,8 +1,11 @@
 //! Anonymous callers and two hostile upstreams do all at once what they can, while callers of both
 //! eras work and measure. 20 s; with `WEIR_SOAK=SECONDS` as long as that, and then the times count
-//! too: `WEIR_SOAK=1800 cargo test --release --test it soak::honest -- --nocapture`. Then the time of
-//! callers whose weir is left alone, while another one on the same machine is attacked, is printed too:
-//! it says how much of the delay is the machine's.
+//! too: `WEIR_SOAK=1800 cargo test --release --test it soak::honest -- --nocapture`.
+//!
+//! Calm is a weir that nobody attacks, on processors as busy as they are later: attackers would have
+//! machines of their own, and a processor that is busy with anything, at the lowest priority too, makes
+//! calls wait longer than an idle one. What an idle machine has is printed too; and the time of callers
+//! whose weir is left alone, while another one on the same machine is attacked.
 
 mod attacks;
 
@@ -22,6 +25,8 @@ use crate::support::weir::Weir;
 /// test that started it.
 const ATTACKERS: &str = "soak::attack";
 const TOLD: &str = "told: ";
+/// The order to keep the processors busy.
+const OCCUPY: &str = "occupy";
 
 const MIB: u64 = 1 << 20;
 /// `limits.memory` of the weir, and what it may have besides.
@@ -267,11 +272,19 @@ async fn honest_callers_are_served_while_everything_is_attacked_at_once() {
     let mut rig = Rig::start().await;
     let weir = &rig.weir;
     let calm_time = (length / 6).min(Duration::from_secs(60));
-    let mut calm = measure(weir, Instant::now() + calm_time).await;
     if compares {
+        let mut idle = measure(weir, Instant::now() + calm_time).await;
         let mut beside = measure_beside(weir, calm_time).await;
-        println!("beside an attack: p99 {:?}", beside.quantile(0.99));
+        println!(
+            "p99 of an idle machine {:?}, beside an attack {:?}",
+            idle.quantile(0.99),
+            beside.quantile(0.99)
+        );
     }
+    rig.attackers.order(OCCUPY).await;
+    let mut calm = measure(weir, Instant::now() + calm_time).await;
+    rig.attackers.order("end").await;
+    rig.attackers.hear().await;
     let before = Has::now(weir).await;
     let logged = weir.stderr().lines().count();
     rig.attackers.order(&weir.port().to_string()).await;

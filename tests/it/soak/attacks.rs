@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -26,6 +26,15 @@ impl Target {
     fn count(&self) {
         self.rounds.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The bytes that attackers give the system at a time. While a system call lasts, the kernel may leave the
+/// processor to nobody else, and 4 MiB would last for milliseconds: on a machine of their own, nobody would
+/// wait for that.
+const STEP: u32 = 64 << 10;
+
+async fn connect(target: &Target) -> Socket {
+    Socket::connect_with_buffer(STEP, target.port).await
 }
 
 fn lines(more: &[(&str, &str)]) -> Vec<String> {
@@ -64,7 +73,7 @@ async fn stop_short(target: Target) {
         target.count();
         let mut sockets = Vec::new();
         for _ in 0..20 {
-            let mut socket = Socket::connect(target.port).await;
+            let mut socket = connect(&target).await;
             socket.send(&text.as_bytes()[..text.len() - 1]).await;
             sockets.push(socket);
         }
@@ -90,7 +99,7 @@ async fn read_nothing(target: Target) {
                     _ => call(n, "wild__big"),
                 };
                 let head = lines(&[("Mcp-Session-Id", &id)]);
-                let mut socket = Socket::connect(target.port).await;
+                let mut socket = connect(&target).await;
                 socket.send(posting(&head, &body)).await;
                 sockets.push(socket);
             }
@@ -207,7 +216,7 @@ async fn provoke_logs(target: Target) {
             ("Mcp-Session-Id", "\u{7f}forged"),
         ] {
             let body = call(1, "no__such\\n\\u001b[2J");
-            let mut socket = Socket::connect(target.port).await;
+            let mut socket = connect(&target).await;
             socket.send(posting(&lines(&[(name, value)]), &body)).await;
             let _ = tokio::time::timeout(Duration::from_secs(1), socket.answer()).await;
         }
@@ -235,7 +244,8 @@ async fn change_lists(upstream: Arc<Upstream>, target: Target) {
 async fn wild() -> Arc<Upstream> {
     let wild = Upstream::named("wild").tools(["echo", "big", "other"]);
     let ping = r#"{"jsonrpc":"2.0","id":{n},"method":"ping"}"#;
-    let wild = wild.legacy("2025-11-25").floods(ping).start().await;
+    let wild = wild.legacy("2025-11-25").floods(ping);
+    let wild = wild.send_buffer(STEP).start().await;
     let text = "x".repeat(2 << 20);
     let big = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
     wild.set_answer("big", &big);
@@ -271,8 +281,9 @@ fn begin(target: &Target, wild: &Arc<Upstream>) -> JoinSet<()> {
     begun
 }
 
-/// Runs the hostile upstream and tells its URL; attacks the weir whose port it reads, until it
-/// reads another line; then tells how much it did, and ends.
+/// Runs the hostile upstream and tells its URL. Keeps the processors busy with nothing if it is told to,
+/// until it reads another line. Attacks the weir whose port it reads, until it reads another line; then
+/// tells how much it did, and ends.
 pub(super) async fn run() {
     let tell = |text: String| {
         let mut out = std::io::stdout();
@@ -292,7 +303,21 @@ pub(super) async fn run() {
     };
     let wild = wild().await;
     tell(wild.url());
-    let port = line().await.trim().parse().expect("a port");
+    let port = loop {
+        let order = line().await;
+        if order.trim() != super::OCCUPY {
+            break order.trim().parse().expect("a port");
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..processors {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || while !over.load(Ordering::Relaxed) {});
+        }
+        line().await;
+        over.store(true, Ordering::Relaxed);
+        tell("idle".to_owned());
+    };
     let target = Target {
         url: format!("http://127.0.0.1:{port}/mcp").into(),
         port,

@@ -35,14 +35,25 @@ impl Answer {
 
 impl Socket {
     pub async fn connect(port: u16) -> Self {
-        Self::connect_from(IpAddr::from(Ipv4Addr::LOCALHOST), port).await
+        Self::connect_with(TcpSocket::new_v4().unwrap(), port).await
+    }
+
+    /// Connects, and gives the system at most so many bytes at a time.
+    pub async fn connect_with_buffer(bytes: u32, port: u16) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(bytes).unwrap();
+        Self::connect_with(socket, port).await
     }
 
     /// Connects from this address. All of 127.0.0.0/8 is this machine.
     pub async fn connect_from(own: IpAddr, port: u16) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((own, 0))).unwrap();
+        Self::connect_with(socket, port).await
+    }
+
+    async fn connect_with(socket: TcpSocket, port: u16) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stream = bounded("a connection", socket.connect(address)).await;
         let stream = stream.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,10 +1,11 @@
 //! Describing a server before it starts.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, broadcast};
 
 use super::script::{self, Fault, Kind, On, Outcome, Paging, Rule, Script, Sdk, Shape, Times};
@@ -269,12 +270,29 @@ impl Builder {
         self
     }
 
+    /// Gives the system at most so many bytes at a time.
+    pub fn send_buffer(mut self, bytes: u32) -> Self {
+        self.script.send_buffer = Some(bytes);
+        self
+    }
+
+    fn listen(&self) -> TcpListener {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        if let Some(bytes) = self.script.send_buffer {
+            socket.set_send_buffer_size(bytes).unwrap();
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        socket.bind(address).unwrap();
+        socket.listen(1024).unwrap()
+    }
+
     /// Serves on a free port of loopback.
     pub async fn start(mut self) -> Upstream {
         if self.script.legacy.is_empty() && !self.script.modern {
             self = self.dual();
         }
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
+        let listener = self.listen();
         let inner = Arc::new(Inner {
             address: listener.local_addr().unwrap(),
             script: Mutex::new(self.script),

@@ -231,6 +231,8 @@ pub struct Script {
     pub shape: Shape,
     /// Bodies are written in pieces of so many bytes.
     pub dribble: Option<usize>,
+    /// The system is given so many bytes at a time.
+    pub send_buffer: Option<u32>,
     /// Definitions by kind, as raw JSON, with the name they go by.
     pub items: HashMap<Kind, Vec<(String, String)>>,
     pub paging: Paging,
@@ -277,6 +279,7 @@ impl Script {
             sdk: None,
             shape: Shape::Json,
             dribble: None,
+            send_buffer: None,
             items: HashMap::new(),
             paging: Paging::Whole,
             ttl_ms: 600_000,
