@@ -51,7 +51,7 @@ pub(crate) struct Counts {
 }
 
 /// The points that are counted: the name, the subject, and the era of its caller.
-const POINTS: [(&str, Kind, Era); 5] = [
+const POINTS: [(&str, Kind, Era); 7] = [
     ("a legacy call", Kind::Weir, Era::Legacy),
     ("a modern call", Kind::Weir, Era::Modern),
     (
@@ -60,6 +60,8 @@ const POINTS: [(&str, Kind, Era); 5] = [
         Era::Legacy,
     ),
     ("a call under data rules", Kind::Redacted, Era::Legacy),
+    ("a call with spans of a tenth", Kind::Sampled, Era::Legacy),
+    ("a call with spans", Kind::Traced, Era::Legacy),
     (
         "a call with all but the hook",
         Kind::Everything,
