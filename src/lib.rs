@@ -26,6 +26,7 @@ pub mod exporter;
 pub mod files;
 pub mod front;
 pub mod guard;
+pub mod hex;
 pub mod hooks;
 pub mod import;
 pub mod json;

@@ -247,7 +247,7 @@ impl Record {
 
     /// Notes the session, by a name that opens none.
     pub fn set_session(&mut self, name: impl FnOnce() -> String) {
-        if self.audited.is_none() && self.traced.is_none() {
+        if !self.is_described() {
             return;
         }
         let name = name();
@@ -257,6 +257,12 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.set_session(name);
         }
+    }
+
+    /// Returns whether somebody gets more than the log: the record file, or a span that is recorded.
+    fn is_described(&self) -> bool {
+        let place = || self.place().and_then(RequestTrace::recorded);
+        self.audited.is_some() || place().is_some()
     }
 
     /// Notes the upstream's own name of what was asked for, if it is the name of a tool or prompt.
@@ -282,7 +288,7 @@ impl Record {
 
     /// Notes the result as the caller gets it.
     pub fn set_result(&mut self, result: RecordedData<'_>) {
-        if self.audited.is_none() && self.traced.is_none() {
+        if !self.is_described() {
             return;
         }
         let is_tool_error = is_tool_error(result.sent);

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::hex;
+
 use http::{HeaderMap, StatusCode};
 use ring::{digest, hmac};
 
@@ -187,13 +189,13 @@ impl Verifier {
             return Err(SignatureError::Unsigned);
         }
         let canonical = canonical(request, &names);
-        let hashed = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+        let hashed = hex::text(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
         let scope = format!(
             "{}/{}/{}/aws4_request",
             authorization.day, self.region, self.service
         );
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
-        match hex(&self.tag(authorization.day, &text)) == authorization.signature {
+        match hex::text(&self.tag(authorization.day, &text)) == authorization.signature {
             true => Ok(()),
             false => Err(SignatureError::Mismatch),
         }
@@ -223,7 +225,7 @@ fn canonical(request: &ReceivedRequest<'_>, names: &[&str]) -> String {
         let values: Vec<String> = values.collect();
         headers.push_str(&format!("{name}:{}\n", values.join(",")));
     }
-    let body = hex(digest::digest(&digest::SHA256, request.body).as_ref());
+    let body = hex::text(digest::digest(&digest::SHA256, request.body).as_ref());
     format!(
         "{}\n{}\n{}\n{headers}\n{}\n{body}",
         request.method,
@@ -278,10 +280,6 @@ fn decoded(text: &str) -> Vec<u8> {
         };
     }
     bytes
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the seconds since 1970 of a time like `20260115T120000Z`.

@@ -21,6 +21,7 @@ use crate::audit::recent::RecentRecords;
 use crate::audit::state::LogState;
 use crate::audit::writer::Writer;
 use crate::config::{AuditFailure, AuditSettings};
+use crate::hex;
 use crate::telemetry::Tracer;
 
 /// The most lines that wait to be written, those that calls under way have room for among them.
@@ -151,13 +152,10 @@ impl AuditLog {
     /// the key nobody can guess a text of few possible ones.
     #[must_use]
     pub fn hash(&self, text: &str) -> String {
-        use std::fmt::Write as _;
         let tag = hmac::sign(&self.hash_key, text.as_bytes());
         let mut hash = String::with_capacity(12 + 64);
         hash.push_str("hmac-sha256:");
-        for byte in tag.as_ref() {
-            let _ = write!(hash, "{byte:02x}");
-        }
+        hex::push(&mut hash, tag.as_ref());
         hash
     }
 

@@ -3,13 +3,14 @@
 //! `_` is in none of its parts, and a double click selects all of it. The prefix and the checksum
 //! let scanners of secrets tell a key from other text, and weir a misspelt key from a wrong one.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use flate2::Crc;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::ApiKeyEntry;
+use crate::hex;
 use crate::secret::Secret;
 
 /// The beginning of every key.
@@ -109,9 +110,7 @@ pub fn make_api_key(id: &str) -> Option<Secret> {
 #[must_use]
 pub fn write_hash(hash: &[u8; 32]) -> String {
     let mut text = "sha256:".to_owned();
-    for byte in hash {
-        let _ = write!(text, "{byte:02x}");
-    }
+    hex::push(&mut text, hash);
     text
 }
 

@@ -1,6 +1,5 @@
 //! The certificate that a caller proved to have at the handshake of TLS.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +12,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::x509::X509Name;
 
+use crate::hex;
 use crate::json;
 
 use super::identity::{Caller, Identity, Principal};
@@ -186,9 +186,7 @@ fn distinguished(name: &X509Name<'_>) -> Option<String> {
 
 fn hex_digest(certificate: &CertificateDer<'_>) -> String {
     let mut text = "sha256:".to_owned();
-    for byte in digest(&SHA256, certificate).as_ref() {
-        let _ = write!(text, "{byte:02x}");
-    }
+    hex::push(&mut text, digest(&SHA256, certificate).as_ref());
     text
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::hex;
+
 /// A digest of all that was written of a part of the config, literal secrets and defaults included.
 /// The contents of a secret's file are not in it; such files are watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +25,7 @@ impl Fingerprint {
     /// confirm a guess.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::text(&self.0)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caller::ShareKey;
+use crate::hex;
 use crate::limits::key::RateKey;
 use crate::replicas::{SharedStore, StoreLost};
 
@@ -124,15 +125,16 @@ fn micros(nanos: u64) -> String {
 
 /// Describes a key by its kind and name, the same on each replica.
 fn describe(key: &RateKey) -> (&'static str, String) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     match key {
         RateKey::All => ("all", String::new()),
         RateKey::Caller(ShareKey::Local) => ("local", String::new()),
         RateKey::Caller(ShareKey::Address(address)) => ("address", address.to_string()),
-        RateKey::Caller(ShareKey::Principal(principal)) => ("principal", hex(&principal.bytes())),
+        RateKey::Caller(ShareKey::Principal(principal)) => {
+            ("principal", hex::text(&principal.bytes()))
+        }
         RateKey::Tool(tool) => ("tool", tool.as_ref().to_owned()),
         RateKey::Upstream(upstream) => ("upstream", upstream.as_str().to_owned()),
         RateKey::Class(None) => ("nobody", String::new()),
-        RateKey::Class(Some(class)) => ("class", hex(class.as_bytes())),
+        RateKey::Class(Some(class)) => ("class", hex::text(class.as_bytes())),
     }
 }

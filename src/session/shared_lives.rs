@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use redis::Pipeline;
 
+use crate::hex;
 use crate::replicas::{NewsTopic, SharedStore, StoreLost};
 use crate::session::lives::{ENDED, LifeChange, MOST};
 use crate::session::token;
@@ -52,12 +53,12 @@ impl SharedLives {
         match change {
             LifeChange::Ended { key, issued } => {
                 line.push_str("e ");
-                write_key(&mut line, key);
+                hex::push(&mut line, key);
                 let _ = write!(line, " {issued} 0");
             }
             LifeChange::Renewed { key, issued, until } => {
                 line.push_str("r ");
-                write_key(&mut line, key);
+                hex::push(&mut line, key);
                 let _ = write!(line, " {issued} {until}");
             }
         }
@@ -128,11 +129,5 @@ impl SharedLives {
                 return Ok(found);
             }
         }
-    }
-}
-
-fn write_key(line: &mut String, key: &[u8; 16]) {
-    for byte in key {
-        let _ = write!(line, "{byte:02x}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Caller, PrincipalKey};
+use crate::hex;
 use crate::protocol::era::{Era, Version};
 use crate::seal::{NoRandom, Sealer, random};
 
@@ -70,8 +71,8 @@ pub struct NewSession<'a> {
 #[must_use]
 pub fn session_name(key: &[u8; 16]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, key);
-    let first = digest.as_ref().iter().take(8);
-    first.map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.as_ref().first_chunk::<8>();
+    first.map(|first| hex::text(first)).unwrap_or_default()
 }
 
 impl SessionToken {

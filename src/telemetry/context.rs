@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use http::HeaderValue;
 
+use crate::hex;
 use crate::seal;
 
 /// The bit of the flags that says that the sender records the trace.
@@ -94,32 +95,23 @@ impl SpanContext {
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
         let mut text = [b'-'; 55];
-        let trace = self.trace.iter();
-        let (version, flags) = ([0], [u8::from(self.is_sampled)]);
-        let parts = version.iter().chain(trace).chain(&self.span).chain(&flags);
-        // Dashes stay after the version, the trace and the span.
-        let places = (0..55).filter(|place| ![2, 35, 52].contains(place));
-        let digits = parts.flat_map(|byte| [byte >> 4, byte & 15]);
-        for (place, digit) in places.zip(digits) {
-            if let Some(at) = text.get_mut(place) {
-                *at = hex_digit(digit);
+        let mut write = |at: usize, bytes: &[u8]| {
+            let places = text.get_mut(at..).unwrap_or_default();
+            for (place, byte) in places.chunks_exact_mut(2).zip(bytes) {
+                place.copy_from_slice(&hex::digits(*byte));
             }
-        }
+        };
+        write(0, &[0]);
+        write(3, &self.trace);
+        write(36, &self.span);
+        write(53, &[u8::from(self.is_sampled)]);
         HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
     }
 
     /// Returns the id of the trace, 32 hexadecimal digits.
     #[must_use]
     pub fn trace_text(&self) -> String {
-        let digits = self.trace.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.map(|digit| char::from(hex_digit(digit))).collect()
-    }
-}
-
-fn hex_digit(digit: u8) -> u8 {
-    match digit {
-        0..=9 => b'0' + digit,
-        _ => b'a' + digit - 10,
+        hex::text(&self.trace)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The peer at the other end of a link: era, version, capabilities, session.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ring::digest;
 use url::Url;
 
+use crate::hex;
 use crate::json::Object;
 use crate::protocol::era::Era;
 use crate::protocol::headers::SESSION;
@@ -117,9 +117,7 @@ impl Affinity {
         hash.update(key);
         hash.update(url.as_str().as_bytes());
         let mut text = "weir-".to_owned();
-        for byte in hash.finish().as_ref() {
-            let _ = write!(text, "{byte:02x}");
-        }
+        hex::push(&mut text, hash.finish().as_ref());
         Self {
             runtime: HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("")),
             last: Mutex::default(),

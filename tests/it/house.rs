@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "classes",
         "document",
         "json",
+        "hex",
         "large",
         "latest",
         "lookups",

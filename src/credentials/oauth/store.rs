@@ -16,6 +16,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::hex;
+
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use url::Url;
@@ -186,10 +188,10 @@ impl LoginStore {
     fn place(&self, upstream: &str, issuer: &str) -> PathBuf {
         let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
         let key = digest(&SHA256, format!("{upstream}\n{issuer}").as_bytes());
-        let start = key.as_ref().iter().take(8);
-        let hex: String = start.map(|byte| format!("{byte:02x}")).collect();
+        let start = key.as_ref().first_chunk::<8>();
+        let start = start.map(|start| hex::text(start)).unwrap_or_default();
         self.folder
-            .join(format!("{}{hex}.json", file_prefix(upstream)))
+            .join(format!("{}{start}.json", file_prefix(upstream)))
     }
 
     fn create_folder(&self) -> Result<(), LoginStoreError> {
