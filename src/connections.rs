@@ -4,6 +4,7 @@
 //! an idle connection for one whose header is late. Here each connection has one timer, which is
 //! compared with the connection's state when it fires: a request costs two reads of the clock.
 
+mod accepting;
 mod activity;
 mod admission;
 mod connection;
@@ -16,8 +17,6 @@ mod watched_stream;
 mod write_watch;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,9 +32,9 @@ use tower::Service;
 use crate::caller::{CallerConnection, ShareKey};
 use crate::memory::MemoryBudget;
 
+use self::accepting::Accepting;
 use self::admission::ListenerContext;
 use self::connection::OpenedConnection;
-use self::listener::ClientStream;
 use self::registry::Registry;
 use self::streams::TrackedExecutor;
 
@@ -44,8 +43,6 @@ pub use self::reserve::ReserveFor;
 
 /// Most bytes of a request's header. A longer one is answered with 431.
 const HEADER_BYTES: usize = 64 << 10;
-/// How long weir waits before it accepts again after the system had no descriptors or no memory.
-const PAUSE: Duration = Duration::from_millis(200);
 /// The least time between two warnings about rejected connections.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 /// HTTP/2: the time between keep-alive pings, and how long the answer to one may take.
@@ -68,6 +65,9 @@ pub struct ConnectionLimits {
     pub reserve: ReserveFor,
     /// How long a request's header may take, from its first byte or from the connection's start.
     pub header: Duration,
+    /// How long a connection without a request stays open once the listener stops. A fifth of it is for
+    /// connections whose handshake has begun.
+    pub last_requests: Duration,
 }
 
 impl ConnectionLimits {
@@ -117,7 +117,8 @@ fn descriptors(_: usize) -> Option<usize> {
 }
 
 /// Serves until `shutdown`, then waits until the last connection has ended: requests in progress
-/// are answered, idle connections are closed at once.
+/// are answered, connections that were about to be accepted too, and each connection that is kept
+/// takes a last request if it comes soon.
 pub async fn serve<M, S>(
     listener: Listener,
     make_service: M,
@@ -146,9 +147,11 @@ pub async fn serve<M, S>(
         reserve_for: limits.reserve,
         tls: listener.tls().map(Arc::clone),
         shutdown,
+        last_requests: limits.last_requests,
     });
     let mut counts = CrowdCounts::default();
-    while let Some((stream, address)) = next(&listener, &context.shutdown).await {
+    let mut accepting = Accepting::new(listener, &context.shutdown, limits.last_requests / 5);
+    while let Some((stream, address)) = accepting.next().await {
         let share = ShareKey::of(address);
         context.registry.wait_for_leavers().await;
         context.reserve.wait_for_leavers().await;
@@ -179,36 +182,9 @@ pub async fn serve<M, S>(
         let task = tasks.spawn(opened.run(stream, make));
         registry.attach(number, task.abort_handle());
     }
-    drop(listener);
+    drop(accepting);
     tasks.close();
     tasks.wait().await;
-}
-
-/// Returns the next connection, or `None` when weir stops.
-async fn next(
-    listener: &Listener,
-    shutdown: &CancellationToken,
-) -> Option<(ClientStream, Option<IpAddr>)> {
-    loop {
-        let accepted = shutdown.run_until_cancelled(listener.accept()).await?;
-        let error = match accepted {
-            Ok(connection) => return Some(connection),
-            Err(error) => error,
-        };
-        // The client gave up before the connection was accepted.
-        let gone = [
-            io::ErrorKind::ConnectionAborted,
-            io::ErrorKind::ConnectionReset,
-            io::ErrorKind::ConnectionRefused,
-            io::ErrorKind::Interrupted,
-        ];
-        if !gone.contains(&error.kind()) {
-            tracing::warn!(%error, "no connection can be accepted");
-            shutdown
-                .run_until_cancelled(tokio::time::sleep(PAUSE))
-                .await?;
-        }
-    }
 }
 
 /// Counts what happens to connections while too many are open.

@@ -60,6 +60,10 @@ pub use state_dir::{
 /// How long aborted calls have to send their error answers.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
 
+/// How long connections without a request stay open once weir stops, for requests that are on their
+/// way. Less where `listen.drain` is short.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// How often idle session state is dropped.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
@@ -172,6 +176,7 @@ fn connection_limits(listen: &config::Listen) -> ConnectionLimits {
         connections: listen.connections.get(),
         header: listen.header_timeout,
         reserve: ReserveFor::Probes,
+        last_requests: LAST_REQUESTS.min(listen.drain / 4),
     };
     limits.with_room()
 }
@@ -324,10 +329,11 @@ impl Server {
         self.core.reloads()
     }
 
-    /// Stops. New connections are refused and streams end; calls under way finish within `listen.drain`
-    /// or are answered with an error. Then sessions, child processes and the admin listener end.
+    /// Stops. New connections are refused and streams end; connections that are open take a last request if
+    /// it comes soon; calls under way finish within `listen.drain` or are answered with an error. Then sessions, child processes and the admin listener end.
     pub async fn stop(self) {
         self.draining.begun.cancel();
+        self.core.unwatch();
         self.listeners.close();
         let drain = self.config.listen.drain;
         let drained = tokio::time::timeout(drain, self.listeners.wait()).await;

@@ -31,6 +31,25 @@ pub(super) enum ConnectionPhase {
     Stalled,
 }
 
+/// The end of the listener that a connection came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenerEnd {
+    pub(super) begun: Instant,
+    /// How long a connection without a request stays open from then on.
+    pub(super) last_requests: Duration,
+}
+
+impl ListenerEnd {
+    /// Notes that the listener of a connection stops.
+    pub(super) fn now(activity: &Activity, last_requests: Duration) -> Self {
+        activity.is_ending.store(true, Relaxed);
+        Self {
+            begun: Instant::now(),
+            last_requests,
+        }
+    }
+}
+
 /// State of one connection. Times are milliseconds since its start, plus one; zero means never.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -48,6 +67,8 @@ pub(super) struct Activity {
     block_since: AtomicU64,
     idle_since: AtomicU64,
     stalled_since: AtomicU64,
+    /// Whether the listener stops, so that answers say that the connection closes.
+    is_ending: AtomicBool,
 }
 
 impl Activity {
@@ -64,6 +85,7 @@ impl Activity {
             block_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
             stalled_since: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
         }
     }
 
@@ -91,8 +113,13 @@ impl Activity {
     }
 
     /// Returns when the connection is to be closed if nothing happens until then, and after what
-    /// time to ask again at the latest. Returns `None` while there is no deadline.
-    pub(super) fn due(&self, crowded: bool) -> Option<(Instant, Duration)> {
+    /// time to ask again at the latest. Returns `None` while there is no deadline. Once the listener
+    /// stops, a connection of HTTP/1.1 without a request stays open for a moment only.
+    pub(super) fn due(
+        &self,
+        crowded: bool,
+        end: Option<ListenerEnd>,
+    ) -> Option<(Instant, Duration)> {
         let block = self.block_since.load(Relaxed);
         if block > 0 {
             // No other frame may come before its end, so that requests under way are held up too.
@@ -105,7 +132,29 @@ impl Activity {
             ConnectionPhase::Idle if crowded => (&self.idle_since, CROWDED),
             ConnectionPhase::Idle => (&self.idle_since, IDLE),
         };
-        Some((self.at(since.load(Relaxed)) + patience, CROWDED))
+        let since = self.at(since.load(Relaxed));
+        let due = since + patience;
+        let end = end.filter(|_| self.has_no_request() && !self.is_multiplexed());
+        let ended = end.map(|end| since.max(end.begun) + end.last_requests);
+        Some((ended.map_or(due, |ended| due.min(ended)), CROWDED))
+    }
+
+    /// Returns whether the connection has no request.
+    fn has_no_request(&self) -> bool {
+        matches!(
+            self.phase(),
+            ConnectionPhase::Header | ConnectionPhase::Idle
+        )
+    }
+
+    /// Returns whether it is known to be one of HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    /// Returns whether the listener stops.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Relaxed)
     }
 
     /// Notes that a request's header has been read. `kept` is given back when its answer is sent.
@@ -217,7 +266,9 @@ mod tests {
     const EARLY: u64 = 1;
 
     fn after(activity: &Arc<Activity>) -> Option<Duration> {
-        activity.due(false).map(|(due, _)| due - activity.began)
+        activity
+            .due(false, None)
+            .map(|(due, _)| due - activity.began)
     }
 
     #[tokio::test]
@@ -239,11 +290,39 @@ mod tests {
         drop(request);
         assert_eq!(activity.phase(), ConnectionPhase::Idle);
         assert!(after(&activity).unwrap() >= IDLE + Duration::from_millis(5));
-        let (crowded, _) = activity.due(true).unwrap();
-        assert_eq!(crowded + IDLE, activity.due(false).unwrap().0 + CROWDED);
+        let (crowded, _) = activity.due(true, None).unwrap();
+        let (calm, _) = activity.due(false, None).unwrap();
+        assert_eq!(crowded + IDLE, calm + CROWDED);
         activity.note_bytes();
         assert_eq!(activity.phase(), ConnectionPhase::Header);
         assert!(after(&activity).unwrap() >= HEADER + Duration::from_millis(5));
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_a_listener_that_stops_waits_a_moment_for_a_last_request() {
+        let activity = Arc::new(Activity::new(HEADER));
+        let due = |activity: &Activity, end| activity.due(false, Some(end)).map(|(due, _)| due);
+        let end = |begun| ListenerEnd {
+            begun,
+            last_requests: Duration::from_secs(1),
+        };
+        let began = activity.began;
+        let early = end(began);
+        assert_eq!(due(&activity, early), Some(began + early.last_requests));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let request = activity.begin(Version::HTTP_11, None);
+        assert_eq!(due(&activity, early), None, "it is answered");
+        drop(request);
+        let idle = due(&activity, early).unwrap();
+        assert!(idle >= began + early.last_requests + Duration::from_millis(5));
+        let later = end(began + Duration::from_secs(60));
+        assert_eq!(
+            due(&activity, later),
+            Some(later.begun + later.last_requests)
+        );
+        // HTTP/2 has a message for it, and waits for the client's answer.
+        drop(activity.begin(Version::HTTP_2, None));
+        assert!(due(&activity, later).unwrap() >= began + IDLE);
     }
 
     #[tokio::test]

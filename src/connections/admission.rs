@@ -31,6 +31,8 @@ pub(super) struct ListenerContext {
     /// TLS of the connections, if they have it.
     pub(super) tls: Option<Arc<ListenerTls>>,
     pub(super) shutdown: CancellationToken,
+    /// How long connections without a request stay open from then on.
+    pub(super) last_requests: Duration,
 }
 
 /// The place of a connection, with what it does there.

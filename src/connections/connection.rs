@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,13 +12,13 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, Version, header};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::service::{Service as HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::activity::{Activity, ConnectionPhase, RequestUnderWay};
+use super::activity::{Activity, ConnectionPhase, ListenerEnd, RequestUnderWay};
 use super::admission::{Admitted, ListenerContext};
 use super::listener::ClientStream;
 use super::reserve::ReserveService;
@@ -26,6 +26,7 @@ use super::streams::TrackedBody;
 use super::watched_stream::WatchedStream;
 use super::write_watch::WriteWatch;
 use crate::caller::{CallerConnection, PeerCertificate, StandingAnswer};
+use crate::memory::MemoryShare;
 use crate::tls::ListenerTls;
 
 /// The part of it that a request takes until its answer is sent: its task, and the small messages
@@ -89,7 +90,11 @@ async fn secure(
     let watched = WriteWatch::new(stream, Arc::clone(&admitted.activity));
     let patience = admitted.header.min(HANDSHAKE);
     let handshake = tokio::time::timeout(patience, tls.accept(watched));
-    let shaken = context.shutdown.run_until_cancelled(handshake).await?;
+    let shaken = tokio::select! {
+        biased;
+        shaken = handshake => shaken,
+        () = wait_for_end(context) => return None,
+    };
     let Ok(accepted) = shaken else {
         tls.count_failure();
         tracing::debug!("a connection was closed: its TLS handshake took too long");
@@ -108,6 +113,12 @@ async fn secure(
     }
     admitted.activity.note_handshake();
     Some(ClientStream::Tls(Box::new(stream)))
+}
+
+/// Waits until the listener stops, and then for as long as it takes last requests.
+async fn wait_for_end(context: &ListenerContext) {
+    context.shutdown.cancelled().await;
+    tokio::time::sleep(context.last_requests).await;
 }
 
 /// Returns the answer to a request that nothing can be kept for.
@@ -141,10 +152,11 @@ fn poll_patience(
     mut timer: Pin<&mut Sleep>,
     activity: &Activity,
     is_crowded: bool,
+    end: Option<ListenerEnd>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     loop {
-        let Some((due, period)) = activity.due(is_crowded) else {
+        let Some((due, period)) = activity.due(is_crowded, end) else {
             return Poll::Pending;
         };
         if timer.deadline() > due {
@@ -155,14 +167,51 @@ fn poll_patience(
         }
         let now = Instant::now();
         if due <= now {
-            tracing::debug!(phase = ?activity.phase(), "a connection was closed: it took too long");
+            tracing::debug!(phase = ?activity.phase(), "a connection is closed: its time is over");
             return Poll::Ready(());
         }
         timer.as_mut().reset(due.min(now + period));
     }
 }
 
-/// Serves one connection until it ends.
+/// Returns the service with a guard for each request, which lasts until its answer is sent.
+fn guarded<S>(
+    service: S,
+    activity: Arc<Activity>,
+    memory: MemoryShare,
+    is_reserve: bool,
+) -> impl HttpService<
+    http::Request<Incoming>,
+    Response = http::Response<TrackedBody>,
+    Error = Infallible,
+    Future: Send + 'static,
+>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+    S: Clone + Send + 'static,
+{
+    service_fn(move |request: http::Request<Incoming>| {
+        let version = request.version();
+        let request = request.map(Body::new);
+        let kept = memory.reserve(REQUEST_BYTES);
+        let answer = kept.is_ok().then(|| service.clone().call(request));
+        let under_way = activity.begin(version, kept.ok());
+        let activity = Arc::clone(&activity);
+        async move {
+            let response = match answer {
+                Some(answer) => answer.await?,
+                None => refuse_for_memory(),
+            };
+            let is_last = is_reserve || activity.is_ending();
+            let closes = is_last && version < Version::HTTP_2;
+            Ok::<_, Infallible>(track(response, under_way, closes))
+        }
+    })
+}
+
+/// Serves one connection until it ends. Once the listener stops, a connection of HTTP/1.1 takes one
+/// more request, whose answer says that it is the last: a proxy that keeps connections may send one
+/// at any moment, and repeats it nowhere else once it is sent. HTTP/2 has a message for that.
 async fn serve_requests<S>(
     stream: ClientStream,
     service: S,
@@ -181,50 +230,44 @@ async fn serve_requests<S>(
         kept: _kept,
     } = admitted;
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
-    let own = Arc::clone(&activity);
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let version = request.version();
-        let request = request.map(Body::new);
-        let kept = memory.reserve(REQUEST_BYTES);
-        let answer = kept.is_ok().then(|| service.clone().call(request));
-        let closes = is_reserve && version < Version::HTTP_2;
-        let under_way = own.begin(version, kept.ok());
-        async move {
-            let response = match answer {
-                Some(answer) => answer.await?,
-                None => refuse_for_memory(),
-            };
-            Ok::<_, Infallible>(track(response, under_way, closes))
-        }
-    });
+    let service = guarded(service, Arc::clone(&activity), memory, is_reserve);
     // Boxed: it would have room twice in the future, before it is pinned and after.
     let mut http = Box::pin(context.http.serve_connection(io, service));
     // Polling a token takes its lock: with a child of its own, connections do not contend for one.
     let shutdown = context.shutdown.child_token();
     let mut shutdown = pin!(shutdown.cancelled());
     let mut timer = pin!(tokio::time::sleep(patience));
-    let mut ending = false;
+    let (mut end, mut is_closing) = (None, false);
     poll_fn(|cx| {
-        // In the reserve, a connection has one request.
-        let is_served = is_reserve && activity.has_begun();
-        if !ending && (is_served || shutdown.as_mut().poll(cx).is_ready()) {
-            ending = true;
+        if end.is_none() && shutdown.as_mut().poll(cx).is_ready() {
+            end = Some(ListenerEnd::now(&activity, context.last_requests));
+        }
+        loop {
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                return Poll::Ready(());
+            }
+            // In the reserve, a connection has one request.
+            let is_served = is_reserve && activity.has_begun();
+            let is_told = end.is_some() && activity.is_multiplexed();
+            if is_closing || !(is_served || is_told) {
+                let is_crowded = context.registry.is_full();
+                ready!(poll_patience(
+                    timer.as_mut(),
+                    &activity,
+                    is_crowded,
+                    end,
+                    cx
+                ));
+                if is_closing || end.is_none() || activity.phase() != ConnectionPhase::Idle {
+                    return Poll::Ready(());
+                }
+            }
+            is_closing = true;
             http.as_mut().graceful_shutdown();
         }
-        if let Poll::Ready(ended) = http.as_mut().poll(cx) {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended");
-            }
-            return Poll::Ready(());
-        }
-        if is_reserve && !ending && activity.has_begun() {
-            cx.waker().wake_by_ref();
-        }
-        if ending && activity.phase() == ConnectionPhase::Header {
-            // No request has arrived completely: weir does not wait for the rest of its header.
-            return Poll::Ready(());
-        }
-        poll_patience(timer.as_mut(), &activity, context.registry.is_full(), cx)
     })
     .await;
 }

@@ -13,6 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -106,6 +108,36 @@ impl Listener {
         }
     }
 }
+
+impl Listener {
+    /// Lets no further handshake of TCP begin, where the system can do that. Clients repeat it, by
+    /// default a second later, and find the listener closed then.
+    #[cfg(target_os = "linux")]
+    pub(super) fn end_handshakes(&self) {
+        let (Self::Tcp(listener) | Self::Tls(listener, _)) = self else {
+            return;
+        };
+        if let Err(error) = SockRef::from(listener).attach_filter(&NO_SYN) {
+            tracing::debug!(%error, "handshakes go on until the listener is closed");
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn end_handshakes(&self) {}
+}
+
+/// A packet filter (socket(7), `SO_ATTACH_FILTER`) that drops the first packet of a handshake: those
+/// in which `SYN` is set among the flags, which are the 14th byte of TCP's header (RFC 9293 §3.1).
+#[cfg(target_os = "linux")]
+const NO_SYN: [SockFilter; 4] = [
+    // BPF_LD | BPF_B | BPF_ABS
+    SockFilter::new(0x30, 0, 0, 13),
+    // BPF_JMP | BPF_JSET | BPF_K: drops if set, else skips that.
+    SockFilter::new(0x45, 0, 1, 0x02),
+    // BPF_RET | BPF_K: no byte of it is taken, or all are.
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 /// The name of a socket before it is renamed.
 const NESTED: &str = "s";

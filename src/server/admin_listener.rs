@@ -1,6 +1,7 @@
 //! The admin listener of a weir: bound at the start, stopped last.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -82,6 +83,8 @@ impl AdminListener {
         let limits = ConnectionLimits {
             connections: ADMIN_CONNECTIONS,
             reserve: ReserveFor::Operators,
+            // It stops when nobody is answered any more.
+            last_requests: Duration::ZERO,
             ..limits
         };
         let serving = connections::serve(

@@ -317,6 +317,8 @@ pub struct ReloadableCore {
     live: Arc<Live>,
     reloads: ReloadHandle,
     stop: CancellationToken,
+    /// Ends the watch of the files.
+    unwatch: CancellationToken,
     core: JoinHandle<Core>,
 }
 
@@ -341,19 +343,21 @@ impl ReloadableCore {
             !source.is_stream
         });
         let (live, stop) = (Arc::clone(core.live()), CancellationToken::new());
+        let unwatch = stop.child_token();
         let callers = core.authentication.current();
         core.export.send_metrics(&live, &reloads, callers);
         let tasks = core.tasks.clone();
         if let Some(source) = source.as_ref().filter(|source| source.watched) {
             let watching = config_watch::watch(source.file.clone(), reloads.clone());
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled(watching).await });
+            let unwatch = unwatch.clone();
+            tasks.spawn(async move { unwatch.run_until_cancelled(watching).await });
         }
         let attending = run_reloads(core, source, reloads.clone(), asked, stop.clone());
         Self {
             live,
             reloads,
             stop,
+            unwatch,
             core: tasks.spawn(attending),
         }
     }
@@ -368,6 +372,11 @@ impl ReloadableCore {
     #[must_use]
     pub fn reloads(&self) -> &ReloadHandle {
         &self.reloads
+    }
+
+    /// Applies no change of the files any more.
+    pub fn unwatch(&self) {
+        self.unwatch.cancel();
     }
 
     /// Stops the core.

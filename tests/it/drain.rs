@@ -1,14 +1,17 @@
 //! The end of weir: new connections are refused, calls under way finish or are answered with an
 //! error.
 
+use std::io::ErrorKind;
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::support::client::{Client, Reply, call_params, pool};
+use crate::support::socket::Socket;
 use crate::support::upstream::{Cancelled, Upstream};
 use crate::support::weir::{Weir, child_upstream};
 use crate::support::{BOUND, bounded};
@@ -102,6 +105,81 @@ async fn calls_under_way_finish_and_nobody_else_is_let_in() {
     assert_eq!(status.code(), Some(0), "{stderr}");
     assert!(!stderr.contains("WARN"), "{stderr}");
     assert_eq!(ups[0].sessions(), 0, "every session was ended");
+}
+
+/// A `GET /ping` on a connection that is kept.
+const PING: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn connections_that_are_open_take_a_last_request() {
+    let up = Upstream::named("up").tools(["search"]).start().await;
+    let weir = Weir::over([&up]).listen("drain: 60s").start().await;
+    let mut kept = Socket::connect(weir.port()).await;
+    assert!(kept.send(PING).await);
+    let before = kept.answer().await.unwrap();
+    assert_eq!((before.status, before.header("connection")), (200, None));
+    let mut unused = Socket::connect(weir.port()).await;
+    weir.signal(Signal::TERM);
+    bounded("draining", async {
+        while readiness(&weir)
+            .await
+            .is_some_and(|(status, _)| status == 200)
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for socket in [&mut kept, &mut unused] {
+        assert!(socket.send(PING).await);
+        let last = socket.answer().await.expect("a last answer");
+        assert_eq!(
+            (last.status, last.header("connection")),
+            (200, Some("close"))
+        );
+        assert_eq!(socket.answer().await.map(|more| more.status), None);
+    }
+    assert_eq!(ended(weir).await.0.code(), Some(0));
+}
+
+/// Makes requests, each on a connection of its own, until no connection can be made. Returns how many
+/// were answered.
+async fn request_until_refused(port: u16) -> usize {
+    for answered in 0.. {
+        let connected = bounded("a connection", TcpStream::connect(("127.0.0.1", port))).await;
+        let mut stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+                return answered;
+            }
+        };
+        let mut answer = Vec::new();
+        let sent = stream.write_all(PING.as_bytes()).await;
+        sent.expect("who is connected can send");
+        while !answer.ends_with(b"}") {
+            let read = bounded("an answer", stream.read_buf(&mut answer)).await;
+            assert!(read.expect("an answer, no reset") > 0, "closed unanswered");
+        }
+    }
+    unreachable!("it ends when it is refused")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_can_connect_while_weir_stops_is_answered() {
+    let up = Upstream::named("up").tools(["search"]).start().await;
+    let weir = Weir::over([&up]).listen("drain: 60s").start().await;
+    let port = weir.port();
+    let mut clients = JoinSet::new();
+    for _ in 0..24 {
+        clients.spawn(request_until_refused(port));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    weir.signal(Signal::TERM);
+    for answered in bounded("the clients", clients.join_all()).await {
+        assert!(answered > 0);
+    }
+    assert_eq!(ended(weir).await.0.code(), Some(0));
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,8 +28,9 @@ http {{
     map $http_mcp_session_id $home {{ "" $request_id; default $http_mcp_session_id; }}
     upstream weirs {{
         hash $home consistent;
-        server 127.0.0.1:{a} max_fails=0{a_down};
-        server 127.0.0.1:{b} max_fails=0{b_down};
+        server 127.0.0.1:{a} max_fails=0;
+        server 127.0.0.1:{b} max_fails=0;
+        {keepalive}
     }}
     server {{
         listen 127.0.0.1:{port};
@@ -41,8 +41,8 @@ http {{
             proxy_set_header Host 127.0.0.1;
             proxy_buffering off;
             proxy_read_timeout 1h;
-            # What one refuses while it stops, the other answers: nothing of it ran.
-            proxy_next_upstream error timeout http_502 http_503;
+            # Who is not connected to sends to the other one: nothing of the request has left.
+            proxy_next_upstream error timeout;
             proxy_connect_timeout 2s;
         }}
     }}
@@ -62,26 +62,23 @@ def find_redis() -> str | None:
 class Edge:
     """The nginx before two ports."""
 
-    def __init__(self, nginx: str, a: int, b: int, folder: Path, cleanup: ExitStack) -> None:
+    def __init__(
+        self,
+        nginx: str,
+        ports: tuple[int, int],
+        keepalive: int,
+        folder: Path,
+        cleanup: ExitStack,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
-        self.folder, self.ports = folder, (a, b)
-        self.write(None)
+        a, b = ports
+        kept = f"keepalive {keepalive};" if keepalive else ""
+        text = CONFIG.format(folder=folder, port=self.port, a=a, b=b, keepalive=kept)
+        (folder / "nginx.conf").write_text(text)
         self.process = Process("nginx", [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], folder)
         cleanup.callback(self.process.stop, signal.SIGTERM)
         wait_for_port(self.process, self.port)
-
-    def write(self, away: int | None) -> None:
-        a, b = self.ports
-        down = {"a_down": " down" if away == a else "", "b_down": " down" if away == b else ""}
-        text = CONFIG.format(folder=self.folder, port=self.port, a=a, b=b, **down)
-        (self.folder / "nginx.conf").write_text(text)
-
-    def lead_away(self, port: int | None) -> None:
-        """Leads nothing new to a port, as an operator does before it is stopped; `None` leads to both."""
-        self.write(port)
-        self.process.popen.send_signal(signal.SIGHUP)
-        time.sleep(1)
 
 
 class Redis:
