@@ -91,7 +91,7 @@ pub use policy::{
 };
 pub use rates::{Rate, RateAnswer, RatePer, RateRule, limitable_methods};
 pub use reach::Reach;
-pub use replicas::{ReplicaRule, ReplicaSettings, ReplicaStore, WhenLost};
+pub use replicas::{ReplicaRule, ReplicaSettings, ReplicaStore, ReplicaUrl, WhenLost};
 pub use rule_origins::{RuleOrigins, RuleText};
 pub use rules::{HeaderSettingError, Rule, UrlError};
 pub use schema::{schema, schema_text};

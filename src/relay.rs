@@ -46,6 +46,7 @@ pub use back::{ChangeEvent, Changes, ListKinds, Outgoing, Pause, Reply};
 pub use capabilities::{capabilities, instructions};
 pub use listen::{Listening, listen};
 pub use payload::Payload;
+pub use retry::MAY_ASK;
 pub use scope::Scope;
 pub use send::{answer as answer_upstream, progress, roots_changed};
 

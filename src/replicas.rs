@@ -1,4 +1,5 @@
-//! The state that replicas of one weir share: a store (Valkey or Redis) that all of them reach.
+//! The state that replicas of one weir share: a store (Valkey or Redis) that all of them reach; and the
+//! ids by which they tell one another apart.
 //!
 //! [`SharedStore`] keeps one connection, on which the commands of all tasks go and news of the other
 //! replicas come. Nothing waits for it longer than `replicas.store.timeout`: while there is no
@@ -9,6 +10,7 @@
 //! This room knows the protocol and no network: the caller gives it the way to connect.
 
 mod connection;
+mod id;
 mod lease;
 mod news;
 mod sealed;
@@ -18,6 +20,7 @@ mod store;
 mod tests;
 
 pub use connection::{Dial, DialError, DialFuture, DialedStore, StoreLogin, StoreStream};
+pub use id::{ReplicaId, ReplicaTag};
 pub use lease::StoreLease;
 pub use news::{NewsTopic, StoreNews};
 pub use status::{StoreState, StoreStatus};

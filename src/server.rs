@@ -36,7 +36,7 @@ use crate::admin::trial::ToolTrials;
 use crate::admin::{self, AdminAccess, AdminState, AdminToken};
 use crate::config::{self, AdminAddress, Config};
 use crate::connections::{self, ConnectionLimits, Listener, ReserveFor};
-use crate::front::{self, Draining, Front};
+use crate::front::{self, Draining, Forwarding, Front};
 use crate::live::front_gateway::FrontGatewaySync;
 use crate::live::reload::ReloadHandle;
 use crate::metrics::names;
@@ -125,12 +125,13 @@ impl Bound {
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
         let front_gateway = start_periodic(&core, &sessions, options.release_memory);
-        let crossings = start_crossings(&core, &keys, &draining)?;
+        let (crossings, others) = start_crossings(&core, (&config, &keys), &sessions, &draining)?;
         let front = Arc::new(Front::new(
             &config.listen,
             Arc::clone(&core.live),
             (Arc::clone(&authentication), marks),
             (Arc::clone(&sessions), crossings),
+            others,
             &draining,
             core.tasks.clone(),
         ));
@@ -215,18 +216,24 @@ fn start_sessions(
     Ok(sessions)
 }
 
-/// Makes the table of calls that wait for their callers.
+/// Makes the table of calls that wait for their callers, and the way to the replicas that have others.
 fn start_crossings(
     core: &Core,
-    keys: &KeyRing,
+    (config, keys): (&Config, &KeyRing),
+    sessions: &SessionTable,
     draining: &Draining,
-) -> Result<Arc<Crossings>, ServeError> {
+) -> Result<(Arc<Crossings>, Option<Forwarding>), ServeError> {
     let begun = draining.begun.clone();
     let crossings = Arc::new(Crossings::new(keys, begun, core.shutdown.clone())?);
     let waiting = Arc::clone(&crossings);
     let metrics = &core.live.load().metrics;
     metrics.observe(&names::PARKED_CALLS, move || waiting.parked() as u64);
-    Ok(crossings)
+    let replica = crossings.replica();
+    let forwarding = replicas::forwarding(config, keys, replica, core.credentials())?;
+    if forwarding.is_some() {
+        sessions.name_replica(replica.tag());
+    }
+    Ok((crossings, forwarding))
 }
 
 /// Starts what runs from time to time, until weir stops. Returns what tells a gateway in front of each

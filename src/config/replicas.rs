@@ -1,4 +1,4 @@
-//! `replicas:` — the store that replicas of this weir share.
+//! `replicas:` — the store that replicas of this weir share, and where they find one another.
 
 use std::time::Duration;
 
@@ -7,14 +7,29 @@ use super::{Fingerprint, SecretRef, TlsSettings};
 /// The state that replicas share: where it is, and what happens without it.
 #[derive(Debug)]
 pub struct ReplicaSettings {
-    /// The store.
-    pub store: ReplicaStore,
+    /// The store; `None` where each replica counts and keeps for itself.
+    pub store: Option<ReplicaStore>,
+    /// The listeners of the replicas; none where nothing is forwarded.
+    pub peers: Box<[ReplicaUrl]>,
+    /// TLS towards them.
+    pub peer_tls: TlsSettings,
     /// The beginning of all keys in the store.
     pub prefix: Box<str>,
     /// How limits are kept while the store cannot be reached.
     pub when_lost: WhenLost,
     /// Equal for two configs that mean the same.
     pub fingerprint: Fingerprint,
+}
+
+/// The listener of a replica, or of several that have one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaUrl {
+    /// Its host.
+    pub host: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// Whether it has TLS.
+    pub has_tls: bool,
 }
 
 /// A Valkey or Redis server.
@@ -86,6 +101,18 @@ pub enum ReplicaRule {
     /// Replicas with different names.
     #[error("replicas are known by one name: write `instance`, the same on each")]
     NoInstance,
+    /// Neither a store nor other replicas.
+    #[error("replicas share a `store`, or have `peers` that they forward to: write one of them")]
+    Nothing,
+    /// An entry of `replicas.peers` that is no listener.
+    #[error("not the listener of a replica: write `http://HOST:PORT` or `https://HOST:PORT`")]
+    Peer,
+    /// `http://` to a host that is not of this network.
+    #[error("can be read and changed on the way: write `https://`")]
+    PlainPeer,
+    /// More replicas than there may be.
+    #[error("at most {0} replicas")]
+    Peers(usize),
     /// `replicas.prefix`
     #[error("the beginning of keys has 1 to 64 of the characters A-Z a-z 0-9 _ . - :")]
     Prefix,

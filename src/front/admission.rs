@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::audit::{AuditEvent, AuditLog};
 use crate::authentication::{Authenticator, Refusal, RefusalKind};
-use crate::caller::{CallerConnection, Principal};
+use crate::caller::{Caller, CallerConnection, Principal};
 use crate::config::ResourceMetadata;
 use crate::front::standing::{Admission, Standing};
 use crate::front::state::Front;
@@ -101,6 +101,7 @@ impl Front {
                     certificate: certificate.cloned(),
                     caller: caller.with_marks(&self.marks),
                     authenticator: Some(authenticator),
+                    is_forwarded: false,
                 })
             }
             Err(refusal) => {
@@ -112,6 +113,16 @@ impl Front {
                 let refused = NotAdmitted::new(self, request, &authenticator, &refusal);
                 Err(refused)
             }
+        }
+    }
+
+    /// Lets the caller of a forwarded request in, whom another replica has authenticated.
+    pub(super) fn admit_forwarded(&self, caller: Caller) -> Admission {
+        Admission {
+            caller: caller.with_marks(&self.marks),
+            authenticator: self.authentication.load_full(),
+            certificate: None,
+            is_forwarded: true,
         }
     }
 

@@ -14,20 +14,22 @@ use http_body::Body as _;
 use crate::caller::{Caller, CallerConnection};
 use crate::front::admission::NotAdmitted;
 use crate::front::answer::{self, Accepts, CREDENTIAL_ENDED, Recipient};
+use crate::front::elsewhere::answer_elsewhere;
+use crate::front::forwarding::ForwardedRequest;
 use crate::front::patience::{LateAnswer, Patience};
 use crate::front::standing::Admission;
 use crate::front::state::{Front, METHODS};
-use crate::front::{batch, cors, health_check, intake, legacy, modern, startup};
+use crate::front::{batch, cors, health_check, intake, legacy, modern, startup, unanswered};
 use crate::large::take_turn;
 use crate::memory::Reservation;
 use crate::protocol::era::Version;
 use crate::protocol::error::Fault;
 use crate::protocol::headers::{LAST_EVENT_ID, VERSION};
-use crate::protocol::message::{self, Id, Message, MessageError, Notification};
+use crate::protocol::message::{self, Id, Message, MessageError};
 use crate::protocol::method;
 use crate::protocol::trace::Trace;
 use crate::record::{Record, RequestOrigin};
-use crate::relay::{self, Payload};
+use crate::relay::Payload;
 use crate::session::SessionToken;
 
 /// Adds the request id to answers of other methods than `POST`.
@@ -63,7 +65,8 @@ struct Admitted {
     _kept: Option<Reservation>,
 }
 
-/// Checks the headers of a `POST`, authenticates its sender, and reads its body.
+/// Checks the headers of a `POST`, authenticates its sender, and reads its body. Another replica that
+/// forwards a request has done that, but for the body.
 ///
 /// # Errors
 /// 403 for `Host` or `Origin`, 400 for not exactly one authority, 401 and the like for the credential,
@@ -73,11 +76,20 @@ async fn read_admitted(
     parts: &Parts,
     body: &mut Body,
     connection: &CallerConnection,
+    forwarded: Option<&ForwardedRequest>,
 ) -> Result<Admitted, NotAdmitted> {
-    front.check_origin(parts)?;
-    let admission = front.authenticate(parts, connection).await?;
+    let admission = match forwarded {
+        Some(forwarded) => front.admit_forwarded(forwarded.caller.clone()),
+        None => {
+            front.check_origin(parts)?;
+            front.authenticate(parts, connection).await?
+        }
+    };
     let accepts = check_before_body(front, parts, body)?;
     let (body, _kept) = intake::read(body, front.intake, &connection.memory).await?;
+    if forwarded.is_some_and(|forwarded| !forwarded.is_of(&body)) {
+        return Err(Fault::Invalid("it was forwarded with another body").into());
+    }
     Ok(Admitted {
         admission,
         accepts,
@@ -89,15 +101,22 @@ async fn read_admitted(
 /// Answers a `POST`: one message, or a batch. Every answer carries the request id.
 pub(super) async fn post(
     front: &Arc<Front>,
-    connection: Arc<CallerConnection>,
+    mut connection: Arc<CallerConnection>,
     request: Request,
     is_legacy: bool,
     patience: &Patience,
 ) -> Response {
     let (parts, mut body) = request.into_parts();
+    let forwarded = match front.read_forwarded(&parts.headers, &mut connection) {
+        Ok(forwarded) => forwarded,
+        Err(status) => {
+            front.tasks.spawn(intake::discard_rest(body));
+            return answer::bare(status);
+        }
+    };
     let mut trace = Trace::of(&parts.headers);
     let origin = parts.headers.get(header::ORIGIN).cloned();
-    let read = read_admitted(front, &parts, &mut body, &connection).await;
+    let read = read_admitted(front, &parts, &mut body, &connection, forwarded.as_ref()).await;
     let readable = !matches!(&read, Err(refused) if refused.fault.is_of_origin());
     let response = match read {
         Ok(Admitted {
@@ -262,10 +281,9 @@ async fn answer_message(
     front: &Arc<Front>,
     headers: &HeaderMap,
     to: &Recipient,
-    body: &[u8],
+    body: &Bytes,
     trace: &mut Trace,
 ) -> Response {
-    let caller = &to.admission.caller;
     if let Some(answered) = startup::check_or_wait(front, body).await {
         return answer::json(Payload::ok(vec![answered]));
     }
@@ -293,35 +311,66 @@ async fn answer_message(
     match message {
         Message::Request(request) => {
             trace.heed(request.meta.as_ref());
-            let mut record = front.record(caller.clone(), &request, body.len(), trace);
-            let origin = RequestOrigin::http(Some(headers), to.connection.address);
-            record.begin_span(&request, origin);
             let is_modern = modern_header || modern::claims_modern(request.meta.as_ref());
-            if request.method == method::INITIALIZE && !modern::claims_modern(request.meta.as_ref())
-            {
-                if modern_header {
-                    let fault = Fault::HeaderMismatch(
-                        "initialize is legacy, MCP-Protocol-Version is not".into(),
-                    );
-                    return fail(record, &request.id, &fault);
+            if is_modern && front.forwarding.is_some() {
+                let sent = (body, &*trace);
+                let elsewhere =
+                    Box::pin(answer_elsewhere(front, headers, to, &request, sent)).await;
+                if let Some(answered) = elsewhere {
+                    return answered;
                 }
-                return legacy::open_session(front, caller, headers, &request, record);
             }
-            if is_modern {
-                return modern::handle_request(front, headers, to, &request, trace, record).await;
-            }
-            match legacy::find_session(front, caller, headers) {
-                Ok(session) => {
-                    legacy::handle_request(front, &session, to, headers, &request, trace, record)
-                        .await
-                }
-                Err(fault) => fail(record, &request.id, &fault),
-            }
+            answer_request(
+                front,
+                headers,
+                to,
+                &request,
+                (body.len(), modern_header),
+                trace,
+            )
+            .await
         }
         Message::Notification(notification) => {
-            handle_notification(front, headers, to, modern_header, &notification).await
+            let sent = (body, &*trace);
+            let read = (&notification, modern_header);
+            unanswered::handle_notification(front, headers, to, read, sent).await
         }
-        Message::Response(response) => handle_response(front, headers, to, &response).await,
+        Message::Response(response) => {
+            unanswered::handle_response(front, headers, to, &response, (body, &*trace)).await
+        }
+    }
+}
+
+/// Answers a request that has so many bytes, and whose header claims to be modern or does not.
+async fn answer_request(
+    front: &Arc<Front>,
+    headers: &HeaderMap,
+    to: &Recipient,
+    request: &message::Request<'_>,
+    (bytes, modern_header): (usize, bool),
+    trace: &Trace,
+) -> Response {
+    let caller = &to.admission.caller;
+    let mut record = front.record(caller.clone(), request, bytes, trace);
+    let origin = RequestOrigin::http(Some(headers), to.connection.address);
+    record.begin_span(request, origin);
+    let claims_modern = modern::claims_modern(request.meta.as_ref());
+    if request.method == method::INITIALIZE && !claims_modern {
+        if modern_header {
+            let fault =
+                Fault::HeaderMismatch("initialize is legacy, MCP-Protocol-Version is not".into());
+            return fail(record, &request.id, &fault);
+        }
+        return legacy::open_session(front, caller, headers, request, record);
+    }
+    if modern_header || claims_modern {
+        return modern::handle_request(front, headers, to, request, trace, record).await;
+    }
+    match legacy::find_session(front, caller, headers) {
+        Ok(session) => {
+            legacy::handle_request(front, &session, to, headers, request, trace, record).await
+        }
+        Err(fault) => fail(record, &request.id, &fault),
     }
 }
 
@@ -329,46 +378,6 @@ async fn answer_message(
 fn fail(mut record: Record, id: &Id, fault: &Fault) -> Response {
     record.fail(fault);
     answer::refuse(Some(id), fault)
-}
-
-/// Passes a caller's answer on to the upstream whose request it answers.
-async fn handle_response(
-    front: &Front,
-    headers: &HeaderMap,
-    to: &Recipient,
-    response: &message::Response<'_>,
-) -> Response {
-    let caller = &to.admission.caller;
-    match legacy::find_session(front, caller, headers) {
-        Ok(session) => {
-            let state = front.sessions.state(&session, to.share());
-            relay::answer_upstream(&state, caller, response).await;
-            answer::bare(StatusCode::ACCEPTED)
-        }
-        Err(fault) => answer::refuse(None, &fault),
-    }
-}
-
-/// Handles a notification. Modern ones have no effect over HTTP: a modern caller cancels by closing
-/// the stream.
-async fn handle_notification(
-    front: &Front,
-    headers: &HeaderMap,
-    to: &Recipient,
-    modern_header: bool,
-    notification: &Notification<'_>,
-) -> Response {
-    if modern_header || modern::envelope_claims_modern(&notification.envelope) {
-        return answer::bare(StatusCode::ACCEPTED);
-    }
-    match legacy::find_session(front, &to.admission.caller, headers) {
-        Ok(session) => {
-            let state = front.sessions.state(&session, to.share());
-            legacy::handle_notification(&state, notification).await;
-            answer::bare(StatusCode::ACCEPTED)
-        }
-        Err(fault) => answer::refuse(None, &fault),
-    }
 }
 
 /// Answers a `GET`: opens a legacy session's stream.

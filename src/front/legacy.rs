@@ -252,19 +252,23 @@ pub(super) async fn begin(
 }
 
 /// Handles a notification of a caller in its session. One that weir does not know is dropped,
-/// because it does not tell which upstream it is meant for.
-pub(super) async fn handle_notification(session: &CallerSession, notification: &Notification<'_>) {
+/// because it does not tell which upstream it is meant for. Returns false if it cancels a request that
+/// is not under way here.
+pub(super) async fn handle_notification(
+    session: &CallerSession,
+    notification: &Notification<'_>,
+) -> bool {
     session.touch();
     match notification.method.as_ref() {
         method::CANCELLED => {
-            if let Some(id) = notification.cancelled_id() {
-                session.cancel(&id);
-            }
+            let id = notification.cancelled_id();
+            return id.is_none_or(|id| session.cancel(&id));
         }
         method::PROGRESS => relay::progress(session, notification).await,
         method::ROOTS_CHANGED => relay::roots_changed(session),
         _ => {}
     }
+    true
 }
 
 /// Opens the session's stream, for changes of lists and for messages of upstreams that belong to no

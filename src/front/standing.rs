@@ -15,6 +15,8 @@ pub(super) struct Admission {
     pub(super) authenticator: Option<Arc<Authenticator>>,
     /// The client certificate, if the caller logged in with one.
     pub(super) certificate: Option<Arc<PeerCertificate>>,
+    /// Whether another replica let it in, and forwarded the request.
+    pub(super) is_forwarded: bool,
 }
 
 impl Admission {
@@ -24,6 +26,7 @@ impl Admission {
             caller: Caller::anonymous(),
             authenticator: None,
             certificate: None,
+            is_forwarded: false,
         }
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authentication::CurrentAuthenticator;
-use crate::caller::Caller;
+use crate::caller::{Caller, CallerConnection};
 use crate::config::Listen;
 use crate::front::drain::{Draining, GivenUp};
+use crate::front::forwarding::{ForwardedRequest, Forwarding};
 use crate::front::intake::Intake;
 use crate::front::replay::ReplayBuffers;
 use crate::live::Live;
@@ -40,6 +41,8 @@ pub struct Front {
     pub(super) platform: Option<PlatformSessions>,
     /// Whether requests wait for upstreams no more: see `front::startup`.
     pub(super) is_started: AtomicBool,
+    /// The way to other replicas, if there is one.
+    pub(super) forwarding: Option<Forwarding>,
     /// Streamed answers that can be resumed after a broken connection.
     pub(super) replays: Arc<ReplayBuffers>,
     /// Cancelled when weir has to stop: streams end, and no more connections are accepted.
@@ -73,6 +76,7 @@ impl Front {
         live: Arc<Live>,
         (authentication, marks): (Arc<CurrentAuthenticator>, Arc<MarkKeys>),
         (sessions, crossings): (Arc<SessionTable>, Arc<Crossings>),
+        forwarding: Option<Forwarding>,
         draining: &Draining,
         tasks: TaskTracker,
     ) -> Self {
@@ -86,6 +90,7 @@ impl Front {
             crossings,
             platform: listen.platform_sessions.then(PlatformSessions::default),
             is_started: AtomicBool::new(false),
+            forwarding,
             replays: Arc::new(ReplayBuffers::new(listen.keep_alive)),
             shutdown: draining.begun.clone(),
             given_up: draining.given_up.clone(),
@@ -116,6 +121,30 @@ impl Front {
     ) -> Record {
         let record = Record::open(&self.metrics, caller, &request.method, trace);
         record.audited(self.live.audit(), request, bytes)
+    }
+
+    /// Reads what another replica says of a request that it forwards; `None` if nobody forwards it. The
+    /// connection becomes that of its caller.
+    ///
+    /// # Errors
+    /// The status to refuse it with.
+    pub(super) fn read_forwarded(
+        &self,
+        headers: &HeaderMap,
+        connection: &mut Arc<CallerConnection>,
+    ) -> Result<Option<ForwardedRequest>, StatusCode> {
+        let Some(forwarding) = &self.forwarding else {
+            return Ok(None);
+        };
+        let forwarded = forwarding.receive(headers)?;
+        if let Some(forwarded) = &forwarded {
+            *connection = Arc::new(CallerConnection {
+                address: forwarded.address,
+                memory: connection.memory.clone(),
+                certificate: None,
+            });
+        }
+        Ok(forwarded)
     }
 
     /// Checks `Host` and `Origin`.

@@ -11,7 +11,7 @@ use crate::relay::call::{Continued, Target};
 use crate::session::{RequestDigest, StateCheck, request_digest};
 
 /// The methods whose requests may be answered with questions (2026-07-28 `basic/patterns/mrtr.mdx`).
-pub(super) const MAY_ASK: [&str; 3] = [
+pub const MAY_ASK: [&str; 3] = [
     method::TOOLS_CALL,
     method::PROMPTS_GET,
     method::RESOURCES_READ,

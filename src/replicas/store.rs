@@ -12,7 +12,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
-use crate::config::{ReplicaSettings, WhenLost};
+use crate::config::{ReplicaSettings, ReplicaStore, WhenLost};
 use crate::replicas::news::{NewsTopic, StoreNews};
 use crate::replicas::status::{StoreState, StoreStatus};
 use crate::seal::{self, KeyRing, MarkKeys, NoRandom, Sealer};
@@ -77,11 +77,15 @@ impl SharedStore {
     ///
     /// # Errors
     /// There are no random numbers, or the keys cannot be derived.
-    pub fn new(settings: &ReplicaSettings, keys: &KeyRing) -> Result<Arc<Self>, NoRandom> {
+    pub fn new(
+        settings: &ReplicaSettings,
+        store: &ReplicaStore,
+        keys: &KeyRing,
+    ) -> Result<Arc<Self>, NoRandom> {
         let (posts, posted) = mpsc::channel(POSTS);
         Ok(Arc::new(Self {
             prefix: settings.prefix.clone(),
-            timeout: settings.store.timeout,
+            timeout: store.timeout,
             when_lost: settings.when_lost,
             me: format!("{:016x}", u64::from_be_bytes(seal::random()?)).into(),
             sealer: keys.sealer(PURPOSE).ok_or(NoRandom)?,

@@ -10,7 +10,9 @@ fn store(key: &str) -> Arc<SharedStore> {
                 replicas: { store: { url: 'redis://127.0.0.1:1', timeout: 5s } }\n";
     let config = config::parse(text, std::path::Path::new("weir.yaml"), &|_| None).unwrap();
     let keys = KeyRing::from_texts([key]).unwrap();
-    SharedStore::new(config.replicas.as_ref().unwrap(), &keys).unwrap()
+    let settings = config.replicas.as_ref().unwrap();
+    let store = settings.store.as_ref().unwrap();
+    SharedStore::new(settings, store, &keys).unwrap()
 }
 
 #[test]

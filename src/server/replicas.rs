@@ -1,4 +1,4 @@
-//! The store that replicas share: the way to it, and its figures.
+//! The store that replicas share, and the replicas themselves: the ways to them, and their figures.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +12,11 @@ use crate::config::{Config, ReplicaStore, TlsSettings};
 use crate::connector::ConnectorContext;
 use crate::credentials::CredentialsContext;
 use crate::credentials::secrets::{SecretCell, SecretUnavailable};
+use crate::front::{Forwarding, ReplicaTarget};
 use crate::metrics::{Metrics, names};
-use crate::replicas::{Dial, DialError, DialedStore, SharedStore, StoreLogin, StoreStream};
+use crate::replicas::{
+    Dial, DialError, DialedStore, ReplicaId, SharedStore, StoreLogin, StoreStream,
+};
 use crate::seal::{KeyRing, NoRandom};
 use crate::secret::Secret;
 use crate::server::error::ServeError;
@@ -42,13 +45,13 @@ pub(super) async fn start(
     serves: bool,
     around: &mut ConnectorContext,
 ) -> Result<Option<Arc<SharedStore>>, ServeError> {
-    let settings = config.replicas.as_ref().filter(|_| serves);
-    let shared = match settings {
-        Some(settings) => {
+    let settings = config.replicas.as_deref().filter(|_| serves);
+    let shared = match settings.and_then(|settings| Some((settings, settings.store.as_ref()?))) {
+        Some((settings, store)) => {
             let keys = config.sealing_keys.iter().map(Secret::expose);
             let keys = KeyRing::from_texts(keys).ok_or(NoRandom)?;
-            let store = SharedStore::new(settings, &keys)?;
-            let target = StoreTarget::new(&settings.store, &around.auth)?;
+            let target = StoreTarget::new(store, &around.auth)?;
+            let store = SharedStore::new(settings, store, &keys)?;
             let stop = around.auth.stop.clone();
             let running = Arc::clone(&store).run(dial(target), stop);
             around.tasks.spawn(running);
@@ -83,7 +86,7 @@ impl StoreTarget {
         let password = store.password.as_ref();
         let password = password.map(|password| auth.secrets.open(password));
         let tls = store.tls.as_ref();
-        let tls = tls.map(|tls| Self::set_up_tls(store, tls, auth));
+        let tls = tls.map(|tls| set_up_tls(tls, &store.host, auth));
         Ok(Self {
             host: store.host.clone(),
             port: store.port,
@@ -92,23 +95,6 @@ impl StoreTarget {
             password: password.transpose().map_err(ServeError::ReplicasKey)?,
             tls: tls.transpose()?,
         })
-    }
-
-    fn set_up_tls(
-        store: &ReplicaStore,
-        settings: &TlsSettings,
-        auth: &CredentialsContext,
-    ) -> Result<(TlsConnector, ServerName<'static>), ServeError> {
-        let identity = settings.identity.as_ref();
-        let key = identity.map(|identity| auth.secrets.open(&identity.key));
-        let key = key.transpose().map_err(ServeError::ReplicasKey)?;
-        let key = key.map(|key| Box::new(key) as Box<dyn KeySource>);
-        let config = auth.tls.for_upstream(settings, key);
-        let config = config.map_err(ServeError::Replicas)?;
-        let name = settings.server_name.as_deref().unwrap_or(&store.host);
-        let name = ServerName::try_from(name.to_owned());
-        let name = name.map_err(|_| ServeError::ReplicasName)?;
-        Ok((TlsConnector::from(Arc::new(config)), name))
     }
 
     async fn dial(&self) -> Result<DialedStore, DialError> {
@@ -137,6 +123,51 @@ impl StoreTarget {
             },
         })
     }
+}
+
+/// Returns TLS towards a host.
+fn set_up_tls(
+    settings: &TlsSettings,
+    host: &str,
+    auth: &CredentialsContext,
+) -> Result<(TlsConnector, ServerName<'static>), ServeError> {
+    let identity = settings.identity.as_ref();
+    let key = identity.map(|identity| auth.secrets.open(&identity.key));
+    let key = key.transpose().map_err(ServeError::ReplicasKey)?;
+    let key = key.map(|key| Box::new(key) as Box<dyn KeySource>);
+    let config = auth.tls.for_upstream(settings, key);
+    let config = config.map_err(ServeError::Replicas)?;
+    let name = settings.server_name.as_deref().unwrap_or(host);
+    let name = ServerName::try_from(name.to_owned());
+    let name = name.map_err(|_| ServeError::ReplicasName)?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
+/// Returns what forwards to the other replicas of a config, if it names any.
+///
+/// # Errors
+/// Their TLS cannot be set up, or there are no keys.
+pub(super) fn forwarding(
+    config: &Config,
+    keys: &KeyRing,
+    own: ReplicaId,
+    auth: &CredentialsContext,
+) -> Result<Option<Forwarding>, ServeError> {
+    let settings = config.replicas.as_deref();
+    let Some(settings) = settings.filter(|settings| !settings.peers.is_empty()) else {
+        return Ok(None);
+    };
+    let targets = settings.peers.iter().map(|peer| {
+        let tls = peer.has_tls;
+        let tls = tls.then(|| set_up_tls(&settings.peer_tls, &peer.host, auth));
+        Ok(ReplicaTarget {
+            host: peer.host.clone(),
+            port: peer.port,
+            tls: tls.transpose()?,
+        })
+    });
+    let targets = targets.collect::<Result<_, ServeError>>()?;
+    Ok(Some(Forwarding::new(keys, own, targets)?))
 }
 
 fn dial(target: StoreTarget) -> Dial {

@@ -17,6 +17,7 @@ use crate::memory::{MemoryShare, Reservation};
 use crate::name::UpstreamId;
 use crate::protocol::era::Version;
 use crate::protocol::message::{Id, find_alike};
+use crate::replicas::ReplicaTag;
 use crate::session::server_requests::PendingServerRequest;
 use crate::session::stream::{SessionStream, UnaskedMessage};
 use crate::session::upstream_session::UpstreamSession;
@@ -182,6 +183,13 @@ impl CallerSession {
         self.lock().log_level.clone()
     }
 
+    /// Gives numbers from now on that tell which replica has the session's state.
+    pub(super) fn name_replica(&self, tag: ReplicaTag) {
+        let seed = crate::seal::random::<2>().map_or(0, u16::from_le_bytes);
+        let first = tag.number(u32::from(seed) << 14);
+        self.numbers.store(first, Ordering::Relaxed);
+    }
+
     /// Returns a number that was not used in this session before.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
@@ -200,11 +208,15 @@ impl CallerSession {
         }
     }
 
-    /// Cancels a call, if it is under way.
-    pub fn cancel(&self, id: &Id) {
+    /// Cancels a call. Returns false if it is not under way here.
+    pub fn cancel(&self, id: &Id) -> bool {
         let found = find_alike(&self.lock().calls, id).map(|(_, token)| token.clone());
-        if let Some(token) = found {
-            token.cancel();
+        match found {
+            Some(token) => {
+                token.cancel();
+                true
+            }
+            None => false,
         }
     }
 

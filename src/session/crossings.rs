@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::{PrincipalKey, ShareKey};
+use crate::replicas::ReplicaId;
 use crate::seal::{KeyRing, NoRandom};
 use crate::session::exclusive::{ExclusiveSession, SessionSort};
 use crate::session::exclusive_pool::ExclusivePool;
@@ -101,6 +102,18 @@ impl Crossings {
     /// As many wait as may.
     pub fn park(&self, at: (ExchangeId, u32), call: ParkedCall) -> Result<(), TooManyParked> {
         self.parked.park(at, call)
+    }
+
+    /// Returns the id of this process, which its states name.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.parked.own()
+    }
+
+    /// Returns the other replica that has the call which a state of this principal's continues.
+    #[must_use]
+    pub fn other_owner(&self, state: &str, principal: PrincipalKey) -> Option<ReplicaId> {
+        self.parked.other_owner(state, principal)
     }
 
     /// Returns what a state is good for.

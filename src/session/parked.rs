@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::caller::PrincipalKey;
 use crate::protocol::error::StateProblem;
-use crate::seal::{KeyRing, NoRandom, Sealer, random};
+use crate::replicas::ReplicaId;
+use crate::seal::{KeyRing, NoRandom, Sealer};
 use crate::upstream::{Link, Peer, RelayedMessage};
 
 /// The purpose that the states are sealed for.
@@ -35,7 +36,7 @@ pub type RequestDigest = [u8; 32];
 pub(super) struct ParkedCalls {
     sealer: Sealer,
     /// Tells this process from others with the same keys, and from earlier ones.
-    process: [u8; 16],
+    own: ReplicaId,
     inner: Mutex<ParkedState>,
 }
 
@@ -90,7 +91,7 @@ struct SealedState {
     /// In milliseconds since 1970.
     expires: u64,
     principal: [u8; 16],
-    process: [u8; 16],
+    process: ReplicaId,
     exchange: ExchangeId,
     round: u32,
     request: RequestDigest,
@@ -147,7 +148,7 @@ impl SealedState {
         let mut bytes = vec![FORMAT];
         bytes.extend_from_slice(&self.expires.to_be_bytes());
         bytes.extend_from_slice(&self.principal);
-        bytes.extend_from_slice(&self.process);
+        bytes.extend_from_slice(&self.process.bytes());
         bytes.extend_from_slice(&self.exchange);
         bytes.extend_from_slice(&self.round.to_be_bytes());
         bytes.extend_from_slice(&self.request);
@@ -165,7 +166,7 @@ impl SealedState {
         (format == FORMAT && rest.is_empty()).then(|| Self {
             expires: u64::from_be_bytes(*expires),
             principal,
-            process,
+            process: ReplicaId::from_bytes(process),
             exchange,
             round: u32::from_be_bytes(*round),
             request,
@@ -181,9 +182,22 @@ impl ParkedCalls {
     pub(super) fn new(keys: &KeyRing) -> Result<Self, NoRandom> {
         Ok(Self {
             sealer: keys.sealer(PURPOSE).ok_or(NoRandom)?,
-            process: random()?,
+            own: ReplicaId::random()?,
             inner: Mutex::default(),
         })
+    }
+
+    /// Returns the id of this process.
+    pub(super) fn own(&self) -> ReplicaId {
+        self.own
+    }
+
+    /// Returns the replica that has the call which a state of this principal's continues; `None` if the
+    /// state is none, or that is this process.
+    pub(super) fn other_owner(&self, state: &str, principal: PrincipalKey) -> Option<ReplicaId> {
+        let state = SealedState::from_bytes(&self.sealer.open(state)?)?;
+        let is_good = state.principal == principal.bytes() && state.expires > now();
+        (is_good && state.process != self.own).then_some(state.process)
     }
 
     /// Makes the state of a round of questions, which is good for `lives`.
@@ -200,7 +214,7 @@ impl ParkedCalls {
         let state = SealedState {
             expires: now().saturating_add(milliseconds(lives)),
             principal: principal.bytes(),
-            process: self.process,
+            process: self.own,
             exchange,
             round,
             request,
@@ -248,7 +262,7 @@ impl ParkedCalls {
             return StateCheck::Bad(StateProblem::Invalid);
         }
         let over = StateCheck::Bad(StateProblem::Over);
-        if state.process != self.process {
+        if state.process != self.own {
             return over;
         }
         let inner = self.inner.lock();
@@ -346,7 +360,7 @@ mod tests {
         SealedState {
             expires: 7,
             principal: [1; 16],
-            process: [2; 16],
+            process: ReplicaId::from_bytes([2; 16]),
             exchange: [3; 16],
             round: 9,
             request: [4; 32],
@@ -398,6 +412,13 @@ mod tests {
         assert_eq!(check(&calls, "x", "me", &request), "foreign");
         let replica = self::calls();
         assert_eq!(check(&replica, &state, "me", &request), "over");
+        let owner =
+            |calls: &ParkedCalls, state: &str, who: &str| calls.other_owner(state, user(who));
+        assert_eq!(owner(&replica, &state, "me"), Some(calls.own()));
+        assert_eq!(owner(&replica, &state, "you"), None);
+        assert_eq!(owner(&replica, &expired, "me"), None);
+        assert_eq!(owner(&replica, "x", "me"), None);
+        assert_eq!(owner(&calls, &state, "me"), None);
         let stranger = ParkedCalls::new(&KeyRing::from_texts(["other"]).unwrap()).unwrap();
         assert_eq!(check(&stranger, &state, "me", &request), "foreign");
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::caller::{Occupant, PrincipalKey, Rest, Room, ShareKey};
 use crate::memory::MemoryBudget;
-use crate::replicas::SharedStore;
+use crate::replicas::{ReplicaTag, SharedStore};
 use crate::seal::{KeyRing, NoRandom, Sealer};
 use crate::session::caller_session::CallerSession;
 use crate::session::lives::{DamagedSessions, LifeChange, SessionLives};
@@ -54,6 +54,8 @@ pub struct SessionTable {
     changed: Notify,
     /// Where replicas share them, if they do.
     shared: OnceLock<Arc<SharedLives>>,
+    /// The mark of this replica in the numbers of sessions, where others forward to it.
+    tag: OnceLock<ReplicaTag>,
 }
 
 #[derive(Debug)]
@@ -121,7 +123,13 @@ impl SessionTable {
             }),
             changed: Notify::new(),
             shared: OnceLock::new(),
+            tag: OnceLock::new(),
         }
+    }
+
+    /// Has the numbers of sessions name this replica from now on.
+    pub fn name_replica(&self, tag: ReplicaTag) {
+        let _ = self.tag.set(tag);
     }
 
     /// Has ends and renewals told to other replicas from now on.
@@ -232,6 +240,9 @@ impl SessionTable {
             key: Some(session.key),
         };
         let state = CallerSession::new(profile, share, self.memory.share());
+        if let Some(tag) = self.tag.get() {
+            state.name_replica(*tag);
+        }
         let ousted = inner.states.make_room(share, Instant::now());
         // If all have calls under way, this one has a state for what it asks now, and no longer.
         if ousted.is_ok() {

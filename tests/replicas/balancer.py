@@ -27,7 +27,7 @@ http {{
     # A session stays with its weir as long as that runs. What has none goes to any.
     map $http_mcp_session_id $home {{ "" $request_id; default $http_mcp_session_id; }}
     upstream weirs {{
-        hash $home consistent;
+        {hash}
         server 127.0.0.1:{a} max_fails=0;
         server 127.0.0.1:{b} max_fails=0;
         {keepalive}
@@ -69,12 +69,14 @@ class Edge:
         keepalive: int,
         folder: Path,
         cleanup: ExitStack,
+        affinity: bool = True,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         a, b = ports
         kept = f"keepalive {keepalive};" if keepalive else ""
-        text = CONFIG.format(folder=folder, port=self.port, a=a, b=b, keepalive=kept)
+        hashed = "hash $home consistent;" if affinity else ""
+        text = CONFIG.format(folder=folder, port=self.port, a=a, b=b, keepalive=kept, hash=hashed)
         (folder / "nginx.conf").write_text(text)
         self.process = Process("nginx", [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], folder)
         cleanup.callback(self.process.stop, signal.SIGTERM)

@@ -7,13 +7,22 @@ use super::endpoint::TlsSettings;
 use super::forms::Duration;
 use super::secret::SecretRef;
 
-/// The state that replicas of this weir share. They have the same `sealing_key` and the same `instance`.
+/// The state that replicas of this weir share, and where they find one another. They have the same `sealing_key` and
+/// the same `instance`. At least one of `store` and `peers` is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Replicas")]
 pub(in crate::config) struct ReplicaSettings {
-    /// The store: Valkey, or Redis from version 6 on.
-    pub(in crate::config) store: ReplicaStore,
+    /// The store: Valkey, or Redis from version 6 on. Without this key each replica counts and keeps for
+    /// itself.
+    pub(in crate::config) store: Option<ReplicaStore>,
+    /// The listeners of all replicas: `http://HOST:PORT` on this machine and in private networks, or
+    /// `https://HOST:PORT`; a name may have several addresses. The replica itself may be among them. What
+    /// belongs to a call that another replica has is forwarded to it. Without this key such a call
+    /// is over for its caller. `${VAR}` is replaced.
+    pub(in crate::config) peers: Option<Vec<String>>,
+    /// TLS settings, for `https://` in `peers`.
+    pub(in crate::config) peer_tls: Option<TlsSettings>,
     /// The beginning of all keys in the store. Without this key: `weir:` and the instance.
     pub(in crate::config) prefix: Option<String>,
     /// How `limits.rates` are kept while the store cannot be reached. Default: `local`.

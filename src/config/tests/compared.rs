@@ -45,7 +45,7 @@ macro_rules! audit_key {
 
 /// Every key of the schema's top level and of the mappings `listen`, `admin`, `state`, `naming` and
 /// `defaults`, with two values that differ.
-const KEYS: [(&str, &str, &str, Reload); 99] = [
+const KEYS: [(&str, &str, &str, Reload); 101] = [
     ("version", "1", "null", Unchanged),
     ("listen", "{}", "{ page_size: 7 }", Refused("listen")),
     (
@@ -250,6 +250,18 @@ const KEYS: [(&str, &str, &str, Reload); 99] = [
         "replicas.store",
         "{ url: 'redis://127.0.0.1', password: { value: a } }",
         "{ url: 'redis://127.0.0.1', password: { value: b } }",
+        Refused("replicas"),
+    ),
+    (
+        "replicas.peers",
+        "['http://127.0.0.1:1']",
+        "['http://127.0.0.1:2']",
+        Refused("replicas"),
+    ),
+    (
+        "replicas.peer_tls",
+        "{ server_name: a }",
+        "{ server_name: b }",
         Refused("replicas"),
     ),
     ("replicas.prefix", "a", "b", Refused("replicas")),

@@ -16,10 +16,12 @@ fn mistakes(replicas: &str) -> String {
 #[test]
 fn a_store_has_defaults() {
     let read = read("{ store: { url: 'redis://127.0.0.1' } }");
-    assert_eq!((&*read.store.host, read.store.port), ("127.0.0.1", 6379));
-    assert_eq!(read.store.database, 0);
-    assert!(read.store.tls.is_none() && read.store.password.is_none());
-    assert_eq!(read.store.timeout, Duration::from_millis(250));
+    let store = read.store.as_ref().unwrap();
+    assert_eq!((&*store.host, store.port), ("127.0.0.1", 6379));
+    assert_eq!(store.database, 0);
+    assert!(store.tls.is_none() && store.password.is_none());
+    assert_eq!(store.timeout, Duration::from_millis(250));
+    assert!(read.peers.is_empty());
     assert_eq!(&*read.prefix, "weir:edge");
     assert_eq!(read.when_lost, WhenLost::Local);
 }
@@ -30,7 +32,7 @@ fn a_store_has_everything() {
         "{ store: { url: 'rediss://${HOST}:7000/3', username: u, password: { env: TOKEN }, timeout: 1s, tls: { min_version: '1.3' } }, \
          prefix: mine, when_lost: refuse }",
     );
-    let store = &read.store;
+    let store = read.store.as_ref().unwrap();
     assert_eq!(
         (&*store.host, store.port, store.database),
         ("api.example.com", 7000, 3)
@@ -86,6 +88,49 @@ fn what_is_wrong_is_said_where_it_stands() {
         said.contains("replicas.store.tls: `redis://` has no TLS"),
         "{said}"
     );
+}
+
+#[test]
+fn peers_are_listeners_that_are_reached_in_private_or_by_tls() {
+    let read = read("{ peers: ['http://10.0.0.1:8000', 'https://${HOST}', 'http://[::1]:81/'] }");
+    assert!(read.store.is_none());
+    let peers = read.peers.iter().map(|peer| {
+        let ReplicaUrl {
+            host,
+            port,
+            has_tls,
+        } = peer;
+        (&**host, *port, *has_tls)
+    });
+    assert_eq!(
+        peers.collect::<Vec<_>>(),
+        [
+            ("10.0.0.1", 8000, false),
+            ("api.example.com", 443, true),
+            ("::1", 81, false)
+        ]
+    );
+    for (url, words) in [
+        ("redis://10.0.0.1", "not the listener of a replica"),
+        ("http://10.0.0.1/mcp", "not the listener of a replica"),
+        ("10.0.0.1:8000", "not the listener of a replica"),
+        ("http://u:p@10.0.0.1", "must not hold credentials"),
+        (
+            "http://weir.example.com",
+            "can be read and changed on the way",
+        ),
+    ] {
+        let said = mistakes(&format!("{{ peers: ['{url}'] }}"));
+        assert!(
+            said.contains("replicas.peers[0]: ") && said.contains(words),
+            "{url}: {said}"
+        );
+    }
+    let many = vec!["'http://10.0.0.1'"; 65].join(", ");
+    let said = mistakes(&format!("{{ peers: [{many}] }}"));
+    assert!(said.contains("at most 64 replicas"), "{said}");
+    let said = mistakes("{ when_lost: local }");
+    assert!(said.contains("write one of them"), "{said}");
 }
 
 #[test]

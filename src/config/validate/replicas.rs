@@ -10,7 +10,9 @@ use super::secret_values::resolve_secret;
 use super::tls;
 use super::values::{expand, expand_optional};
 use crate::config::reach::Reach;
-use crate::config::{Fingerprint, ReplicaRule, ReplicaSettings, ReplicaStore, WhenLost, raw};
+use crate::config::{
+    Fingerprint, ReplicaRule, ReplicaSettings, ReplicaStore, ReplicaUrl, WhenLost, raw,
+};
 use crate::document::path::KeyPath;
 use crate::name::Instance;
 
@@ -18,6 +20,8 @@ use crate::name::Instance;
 const PREFIX: usize = 64;
 /// The port of a store, if none is written.
 const PORT: u16 = 6379;
+/// The most entries of `peers`.
+const PEERS: usize = 64;
 /// How long a request waits for an answer, if nothing is written.
 const TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -47,14 +51,66 @@ pub(super) fn check_replicas(
         let instance = instance.map(ToString::to_string);
         format!("weir:{}", instance.unwrap_or_default())
     });
+    if raw.store.is_none() && raw.peers.is_none() {
+        check.report(at, ReplicaRule::Nothing);
+    }
+    let peers = check_peers(check, raw.peers.unwrap_or_default(), &at.key("peers"));
+    let peer_tls = raw.peer_tls.as_ref();
+    let peer_tls = peer_tls.map(|raw| tls::check_settings(check, raw, &at.key("peer_tls")));
+    let store = match raw.store {
+        Some(store) => Some(check_store(check, store, &at.key("store"))?),
+        None => None,
+    };
     Some(ReplicaSettings {
-        store: check_store(check, raw.store, &at.key("store"))?,
+        store,
+        peers,
+        peer_tls: peer_tls.unwrap_or_default(),
         prefix: prefix.into(),
         when_lost: match raw.when_lost {
             Some(raw::WhenLost::Refuse) => WhenLost::Refuse,
             Some(raw::WhenLost::Local) | None => WhenLost::Local,
         },
         fingerprint,
+    })
+}
+
+fn check_peers(check: &mut Check<'_>, raw: Vec<String>, at: &KeyPath) -> Box<[ReplicaUrl]> {
+    if raw.len() > PEERS {
+        check.report(at, ReplicaRule::Peers(PEERS));
+    }
+    let mut peers = Vec::new();
+    for (index, raw) in raw.iter().take(PEERS).enumerate() {
+        let place = at.item(index);
+        let url = expand(check, raw, &place);
+        let url = Url::parse(&url).map_err(|_| ReplicaRule::Peer);
+        peers.extend(check.ok(&place, url.and_then(|url| read_peer(&url))));
+    }
+    peers.into()
+}
+
+/// Returns the listener that a URL leads to.
+fn read_peer(url: &Url) -> Result<ReplicaUrl, ReplicaRule> {
+    let has_tls = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        _ => return Err(ReplicaRule::Peer),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ReplicaRule::Credentials);
+    }
+    let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    let host = url.host_str().filter(|_| !has_more);
+    let (host, port) = host
+        .zip(url.port_or_known_default())
+        .ok_or(ReplicaRule::Peer)?;
+    if !has_tls && !is_near(host) {
+        return Err(ReplicaRule::PlainPeer);
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']').into();
+    Ok(ReplicaUrl {
+        host,
+        port,
+        has_tls,
     })
 }
 

@@ -9,7 +9,9 @@ fn shared() -> (Arc<SharedPins>, Arc<config::Upstream>) {
                 upstreams: { a: { url: 'http://127.0.0.1:1/mcp', drift: hold } }\n";
     let config = config::parse(text, Path::new("weir.yaml"), &|_| None).unwrap();
     let keys = KeyRing::from_texts(["key"]).unwrap();
-    let store = SharedStore::new(config.replicas.as_ref().unwrap(), &keys).unwrap();
+    let settings = config.replicas.as_ref().unwrap();
+    let store = settings.store.as_ref().unwrap();
+    let store = SharedStore::new(settings, store, &keys).unwrap();
     let upstream = Arc::clone(config.upstreams.first().unwrap().1);
     (SharedPins::new(store), upstream)
 }

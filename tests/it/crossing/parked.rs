@@ -3,6 +3,7 @@
 
 mod children;
 mod ends;
+mod replicas;
 mod states;
 mod urls;
 
