@@ -37,7 +37,7 @@ const MAX_MESSAGES: usize = 100;
 /// The most bytes of answers that are kept until the form of the whole is known.
 const MAX_GATHERED: usize = 64 << 10;
 
-/// What is between two answers.
+/// The text between two answers.
 const COMMA: Bytes = Bytes::from_static(b",");
 
 /// The error for a batch outside of a session whose version has batches.
