@@ -11,6 +11,7 @@ use super::{
 use crate::support::asking::{Asking, Call};
 use crate::support::client::{Legacy, Modern, Reply, call_params};
 use crate::support::principals::Issuer;
+use crate::support::tls::{Ca, Client};
 use crate::support::weir::{Builder, Weir};
 use crate::support::{at, free_port};
 
@@ -309,4 +310,50 @@ async fn a_legacy_caller_may_cancel_at_the_other_replica() {
         cancelled.raw(&["params", "requestId"]),
         Some(call.id.clone())
     );
+}
+
+#[tokio::test]
+async fn replicas_reach_each_other_by_tls() {
+    let up = server().start().await;
+    let ca = Ca::new("servers");
+    let (pair, files) = (ca.server("localhost"), tempfile::tempdir().unwrap());
+    for (name, text) in [
+        ("ca.pem", &ca.pem),
+        ("cert.pem", &pair.cert),
+        ("key.pem", &pair.key),
+    ] {
+        std::fs::write(files.path().join(name), text).unwrap();
+    }
+    let (folder, ports) = (files.path().display(), [free_port(), free_port()]);
+    let [one, two] = ports;
+    let tls = format!("tls: {{ cert: {folder}/cert.pem, key: {{ file: {folder}/key.pem }} }}");
+    let peers = format!("'https://localhost:{one}', 'https://localhost:{two}'");
+    let start = |trust: &str, port: u16| {
+        let shared = format!(
+            "instance: edge\nsealing_key: {{ value: the key of all replicas that is long }}\n\
+             replicas: {{ peers: [ {peers} ]{trust} }}"
+        );
+        let weir = Weir::with(&up.yaml()).top(&shared).secure(&tls).on(port);
+        weir.start()
+    };
+    let trusting = format!(", peer_tls: {{ ca: {folder}/ca.pem }}");
+    let weirs = tokio::join!(start(&trusting, one), start("", two));
+    let caller = |weir: &Weir| {
+        let mut caller = Modern::over(Client::of(&ca).pool(), weir.secure_url());
+        caller.capabilities = ABLE.to_owned();
+        caller
+    };
+    // The one that trusts the certificate reaches the other; not the other way round.
+    let (one, two) = (caller(&weirs.0), caller(&weirs.1));
+    let (first, call) = asked(&two, &up, &[("1", FORM)]).await;
+    let upstream = async {
+        up.answered("1").await;
+        call.answer(DONE).await;
+    };
+    let (reply, ()) = tokio::join!(back(&one, &first, YES), upstream);
+    assert_eq!(reply.text(), "done");
+    let (first, _call) = asked(&one, &up, &[("2", FORM)]).await;
+    let reply = back(&two, &first, YES).await;
+    assert_eq!(reason(&reply.error()), "exchange_over");
+    assert!(up.answers("2").is_empty());
 }
