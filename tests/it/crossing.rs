@@ -1,8 +1,10 @@
 //! Callers and upstreams of both eras: all four combinations behave the same.
 
+mod alternating;
 mod asked;
 mod chained;
 mod driven;
+mod listened;
 mod parked;
 
 use serde_json::{Value, json};

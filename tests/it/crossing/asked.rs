@@ -171,6 +171,28 @@ async fn a_state_alone_goes_back_after_a_moment() {
 }
 
 #[tokio::test]
+async fn a_state_goes_back_to_the_round_that_it_came_with_only() {
+    let up = up().await;
+    let weir = weir(&up).start().await;
+    let caller = able(&weir).await;
+    let without = question(&[("a", FORM)], "null").replace(r#","requestState":null"#, "");
+    let with = question(&[("a", FORM)], "\"s\"");
+    let mut stream = begun(&caller, &up, &with).await;
+    for (sent, next) in [
+        (Some("\"s\""), &*without),
+        (None, &*with),
+        (Some("\"s\""), DONE),
+    ] {
+        let asked = stream.next().await.unwrap();
+        answer(&caller, &asked, "result", r#"{"action":"accept"}"#).await;
+        let retry = up.call().await;
+        assert_eq!(param(&retry, "requestState").as_deref(), sent);
+        retry.answer(next).await;
+    }
+    assert_eq!(stream.finish().await.text(), "done");
+}
+
+#[tokio::test]
 async fn a_refused_form_is_cancelled_and_a_refused_model_ends_the_call() {
     let up = up().await;
     let weir = weir(&up).start().await;
