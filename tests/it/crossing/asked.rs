@@ -1,6 +1,8 @@
 //! Legacy callers over modern upstreams: what the upstream asks (`input_required`) becomes requests on
 //! the stream of the call, and the call is sent again with the answers.
 
+mod waited;
+
 use serde_json::{Value, json};
 
 use crate::support::asking::{Asking, Call};

@@ -5,6 +5,7 @@ mod children;
 mod ends;
 mod states;
 mod urls;
+mod waiting;
 
 use serde_json::{Value, json};
 
