@@ -4,6 +4,7 @@ mod alternating;
 mod asked;
 mod chained;
 mod driven;
+mod endings;
 mod listened;
 mod parked;
 
