@@ -10,6 +10,7 @@ mod audited;
 mod counted;
 mod data;
 mod spans;
+mod times;
 mod traced;
 
 use std::borrow::Cow;
@@ -31,6 +32,7 @@ use crate::protocol::trace::Trace;
 use crate::telemetry::RequestTrace;
 use audited::{AuditedRequest, Ended};
 pub use data::RecordedData;
+use times::RequestTimes;
 use traced::{TracedRequest, blame_of_code};
 
 pub use traced::RequestOrigin;
@@ -59,30 +61,12 @@ pub struct Record {
     audited: Option<Box<AuditedRequest>>,
     /// The part that only telemetry needs; `None` if there is none.
     traced: Option<Box<TracedRequest>>,
-    /// The time that the upstream took.
-    upstream_time: UpstreamTime,
+    /// The times that the upstream and the caller took.
+    times: RequestTimes,
     /// The party to blame for an error of the upstream, by its code.
     code_blame: Option<Blame>,
     /// The reason why the request ends with an error.
     error: Option<Box<str>>,
-}
-
-/// How long an upstream took, over all attempts.
-#[derive(Debug, Default)]
-struct UpstreamTime {
-    /// When the attempt under way was sent.
-    sent: Option<Instant>,
-    spent: Duration,
-    /// There is an answer.
-    is_answered: bool,
-}
-
-impl UpstreamTime {
-    fn stop(&mut self) {
-        if let Some(sent) = self.sent.take() {
-            self.spent += sent.elapsed();
-        }
-    }
 }
 
 /// The upstream that a request goes to.
@@ -120,7 +104,7 @@ impl Record {
             is_logged: tracing::enabled!(target: "weir::calls", tracing::Level::DEBUG),
             audited: None,
             traced: None,
-            upstream_time: UpstreamTime::default(),
+            times: RequestTimes::default(),
             code_blame: None,
             error: None,
         }
@@ -322,7 +306,13 @@ impl Record {
 
     /// Notes that the request is sent to its upstream now.
     pub fn note_sent(&mut self) {
-        self.upstream_time.sent.get_or_insert_with(Instant::now);
+        self.times.note_sent();
+    }
+
+    /// Notes that the upstream has answered with a question, and the caller is asked: its time is none
+    /// of the request's until that is sent again.
+    pub fn note_question(&mut self) {
+        self.times.note_question();
     }
 
     /// Notes the answer of the upstream: `result`, `error`, or why there is none.
@@ -330,8 +320,8 @@ impl Record {
         if let Some(audited) = &mut self.audited {
             audited.answered(status);
         }
-        self.upstream_time.stop();
-        self.upstream_time.is_answered = matches!(status, "result" | "error");
+        self.times.stop();
+        self.times.is_answered = matches!(status, "result" | "error");
     }
 
     /// Counts bytes that are sent to the caller.
@@ -374,9 +364,7 @@ impl Drop for Record {
             self.fail(&Fault::ShuttingDown);
         }
         let ending = self.ending.unwrap_or(Ending::Cancelled);
-        let took = self.started.elapsed();
-        self.upstream_time.stop();
-        let added = took.saturating_sub(self.upstream_time.spent);
+        let (took, added) = self.times.finish(self.started.elapsed());
         if let Some(decision) = &self.decision {
             self.metrics.count_decision(decision.as_str());
         }
@@ -392,7 +380,7 @@ impl Drop for Record {
         let trace_id = place.and_then(RequestTrace::trace_text);
         let destination = self.destination.as_ref();
         if let (Some(to), Some(trace)) = (destination, place.and_then(RequestTrace::recorded)) {
-            let added = self.upstream_time.is_answered.then_some(added);
+            let added = self.times.is_answered.then_some(added);
             to.series.note_trace(trace, took, added);
         }
         let ended = Ended {

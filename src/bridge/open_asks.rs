@@ -12,7 +12,7 @@ use crate::bridge::older_asks::fit_answer;
 use crate::json::{self, Object};
 use crate::protocol::era::Version;
 use crate::protocol::message::{self, Id, Request};
-use crate::protocol::method;
+use crate::protocol::{meta, method};
 
 /// The most questions that one call has open, and the bytes of one.
 const MOST_ASKS: usize = 64;
@@ -49,6 +49,10 @@ struct OpenAsk {
     kind: AskKind,
     /// Method and params, as JSON text.
     embedded: String,
+    /// Its number among the questions of the call.
+    number: u64,
+    /// The token by which the upstream wants progress, as JSON text.
+    token: Option<Box<str>>,
 }
 
 /// The caller's answers are no answers.
@@ -89,12 +93,16 @@ impl OpenAsks {
         if self.asks.len() >= MOST_ASKS || embedded.len() > LARGEST_ASK {
             return Some(message::error(Some(id), UNAVAILABLE));
         }
+        let own = request.meta.as_ref();
+        let token = own.and_then(|own| own.value(meta::PROGRESS_TOKEN));
         self.made += 1;
         self.asks.push(OpenAsk {
             id: id.clone(),
             key: format!("ask-{}", self.made),
             kind,
             embedded,
+            number: self.made,
+            token: token.map(Box::from),
         });
         None
     }
@@ -119,6 +127,20 @@ impl OpenAsks {
     pub fn to_result(&self, state: &str) -> String {
         let asks = self.asks.iter();
         to_result(asks.map(|ask| (&*ask.key, &*ask.embedded)), state)
+    }
+
+    /// Returns the progress of the questions that are open, for an upstream that wants it: that they
+    /// wait. Each comes with the number of its question. `progress` has to increase from one time to
+    /// the next (2025-11-25 `basic/utilities/progress.mdx`).
+    #[must_use]
+    pub fn progress(&self, progress: u64) -> Vec<(u64, Bytes)> {
+        let told = self.asks.iter().filter_map(|ask| {
+            let token = ask.token.as_deref()?;
+            let params = format!("{{\"progressToken\":{token},\"progress\":{progress}}}");
+            let message = message::notification(method::PROGRESS, Some(&params));
+            Some((ask.number, message))
+        });
+        told.collect()
     }
 
     /// Returns the bytes of the questions that are open.

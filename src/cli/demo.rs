@@ -2,14 +2,15 @@
 //!
 //! Starts an upstream of every kind on loopback, each requiring the credentials that it requires in real
 //! life, puts weir in front of them, and uses weir with an MCP client: one catalog, a call to each
-//! upstream, a tool that appears while everything runs. At the end, two agents with keys of their own
-//! see two catalogs.
+//! upstream, a tool that appears while everything runs. Then two agents with keys of their own see two
+//! catalogs, and at the end an upstream of the legacy era asks a client of the modern one.
 
 mod access;
 mod agents;
 mod client;
 mod error;
 mod frame;
+mod last_steps;
 mod secrets;
 mod servers;
 mod state;

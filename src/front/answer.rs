@@ -123,7 +123,9 @@ pub(super) async fn respond(mut running: Running, to: &Recipient, front: &Front)
         stream_events(first, running, keep_alive, standing)
     };
     match wait_for_form(&mut running, to.accepts, false, keep_alive).await {
-        AnswerForm::Response(payload) => json(payload),
+        AnswerForm::Response(payload) | AnswerForm::Stream(StreamTrigger::Response(payload)) => {
+            json(payload)
+        }
         AnswerForm::Stream(StreamTrigger::Message(message)) => {
             stream(sse::event(&message), running)
         }
@@ -134,8 +136,9 @@ pub(super) async fn respond(mut running: Running, to: &Recipient, front: &Front)
     }
 }
 
-/// Returns the HTTP response of a legacy call. When the connection breaks, the call goes on, and
-/// the caller can resume its stream.
+/// Returns the HTTP response of a legacy call. A response only is JSON, except for a caller that
+/// prefers event streams. When the connection of a stream breaks, the call goes on, and the caller can
+/// resume it.
 pub(super) async fn respond_resumable(
     mut running: Running,
     to: &Recipient,
@@ -143,26 +146,25 @@ pub(super) async fn respond_resumable(
     front: &Front,
 ) -> Response {
     let polls = session.knows_polling();
-    match wait_for_form(&mut running, to.accepts, polls, front.keep_alive).await {
-        AnswerForm::Response(payload) => respond_whole(payload, to.accepts),
-        AnswerForm::Stream(trigger) => {
-            let (memory, standing) = (&to.connection.memory, front.standing(&to.admission));
-            let (replays, tasks) = (&front.replays, &front.tasks);
-            let body = replays.stream(running, trigger, session, memory, standing, tasks);
-            events(body)
+    let form = wait_for_form(&mut running, to.accepts, polls, front.keep_alive).await;
+    let trigger = match form {
+        // A status other than 200 needs JSON.
+        AnswerForm::Response(payload)
+            if to.accepts != Accepts::EventsFirst || payload.status != StatusCode::OK =>
+        {
+            return json(payload);
         }
-        AnswerForm::Empty => events(Body::empty()),
-    }
-}
-
-/// Returns a legacy answer that is a response only. It is JSON, except for a caller that prefers
-/// event streams. A status other than 200 needs JSON.
-fn respond_whole(payload: Payload, accepts: Accepts) -> Response {
-    if accepts == Accepts::EventsFirst && payload.status == StatusCode::OK {
-        events(Body::new(Pieces::new(sse::event_of(payload.chunks))))
-    } else {
-        json(payload)
-    }
+        // Its stream begins with the id of an event, to come back with (SEP-1699).
+        AnswerForm::Response(payload) if polls => StreamTrigger::Response(payload),
+        AnswerForm::Response(payload) => {
+            return events(Body::new(Pieces::new(sse::event_of(payload.chunks))));
+        }
+        AnswerForm::Stream(trigger) => trigger,
+        AnswerForm::Empty => return events(Body::empty()),
+    };
+    let (memory, standing) = (&to.connection.memory, front.standing(&to.admission));
+    let (replays, tasks) = (&front.replays, &front.tasks);
+    events(replays.stream(running, trigger, session, memory, standing, tasks))
 }
 
 /// The form of an answer.

@@ -23,7 +23,7 @@ use crate::front::running::Running;
 use crate::front::standing::Standing;
 use crate::memory::{MemoryShare, Reservation, SMALL};
 use crate::protocol::sse;
-use crate::relay::{Outgoing, Pause};
+use crate::relay::{Outgoing, Pause, Payload};
 use crate::session::CallerSession;
 
 /// At most this many messages and bytes are in a buffer, except for a single message that is
@@ -97,6 +97,8 @@ pub(super) enum StreamTrigger {
     Message(Bytes),
     /// The upstream paused its stream.
     Paused(Pause),
+    /// The response is here, and the caller prefers streams.
+    Response(Payload),
 }
 
 /// The next step of a reader.
@@ -133,7 +135,9 @@ impl ReplayBuffers {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let retry = match &trigger {
             StreamTrigger::Paused(pause) => pause.retry.unwrap_or(RETRY),
-            StreamTrigger::Silence | StreamTrigger::Message(_) => RETRY,
+            StreamTrigger::Silence | StreamTrigger::Message(_) | StreamTrigger::Response(_) => {
+                RETRY
+            }
         };
         let buffer = Arc::new(ReplayBuffer {
             number,
@@ -149,7 +153,7 @@ impl ReplayBuffers {
             changes: watch::Sender::new(0),
         });
         {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             if inner.len() < MAX_BUFFERS {
                 inner.insert(number, Arc::clone(&buffer));
             }
@@ -165,7 +169,7 @@ impl ReplayBuffers {
             fill(&buffer, running, trigger).await;
             let disposable = buffer.wait_until(State::is_disposable);
             let _ = tokio::time::timeout(KEPT_UNREAD, disposable).await;
-            buffers.lock().remove(&buffer.number);
+            buffers.inner.lock().remove(&buffer.number);
         });
         body
     }
@@ -180,7 +184,7 @@ impl ReplayBuffers {
     ) -> Option<Body> {
         let (number, event) = last.split_once('-')?;
         let (number, event): (u64, u64) = (number.parse().ok()?, event.parse().ok()?);
-        let buffer = self.lock().get(&number).cloned();
+        let buffer = self.inner.lock().get(&number).cloned();
         let buffer = buffer.filter(|buffer| Arc::ptr_eq(&buffer.session, session))?;
         let body = buffer.read(event, None, standing());
         buffer.end_pause();
@@ -189,15 +193,11 @@ impl ReplayBuffers {
 
     /// Drops the answers of a session that is over, each as soon as its call has ended.
     pub(super) fn discard(&self, session: &Arc<CallerSession>) {
-        for buffer in self.lock().values() {
+        for buffer in self.inner.lock().values() {
             if Arc::ptr_eq(&buffer.session, session) {
                 buffer.change(|state| state.is_session_over = true);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<ReplayBuffer>>> {
-        self.inner.lock()
     }
 }
 
@@ -206,6 +206,7 @@ async fn fill(buffer: &ReplayBuffer, mut running: Running, trigger: StreamTrigge
     let mut next = match trigger {
         StreamTrigger::Message(message) => Some(Outgoing::Message(message)),
         StreamTrigger::Paused(pause) => Some(Outgoing::Paused(pause)),
+        StreamTrigger::Response(payload) => Some(Outgoing::Response(payload)),
         StreamTrigger::Silence => None,
     };
     loop {

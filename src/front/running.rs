@@ -40,9 +40,10 @@ impl Running {
         }
     }
 
-    /// Ends the reply, and returns an error response if there was no response yet.
+    /// Ends the reply with an error response, if there was no response yet. Returns its next message,
+    /// and the others come as all messages do.
     pub(super) fn end(&mut self, fault: &Fault) -> Option<Outgoing> {
-        self.reply.take()?.abandon(fault)
+        self.reply.as_mut()?.abandon(fault)
     }
 
     /// Returns the presence of the caller, if the call may go on without it.
@@ -50,7 +51,7 @@ impl Running {
         self.presence.as_ref()
     }
 
-    /// Returns the next message. Once weir stops and waits no longer, that is the last one; or once
+    /// Returns the next message. Once weir stops and waits no longer, the reply ends with it; or once
     /// others wait for the place of a call whose caller is gone.
     pub(super) async fn next_in_time(&mut self) -> Option<Outgoing> {
         let (given_up, presence) = (self.given_up.clone(), self.presence.clone());
@@ -64,7 +65,7 @@ impl Running {
             biased;
             outgoing = self.next() => outgoing,
             () = given_up.cancelled() => self.end(&Fault::ShuttingDown),
-            () = gives_way => self.reply.take()?.give_way(),
+            () = gives_way => self.reply.as_mut()?.give_way(),
         }
     }
 

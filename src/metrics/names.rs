@@ -58,7 +58,7 @@ families! {
     CALLS = "weir_calls_total" Counter ["upstream", "method", "tool", "outcome"]
         "Finished requests to an upstream. ok: a result; error: an error of the upstream; failed: no usable answer; cancelled: the caller cancelled it or left. tool is the exposed name of the tool, and empty for other methods.";
     CALL_SECONDS = "weir_call_duration_seconds" Histogram ["upstream", "method", "tool"]
-        "Duration of the same requests, including the time in the queue.";
+        "Duration of the same requests, including the time in the queue, without the time for which a caller is asked something.";
     CALL_ERRORS = "weir_call_errors_total" Counter ["upstream", "method", "tool", "blame"]
         "The same requests that ended with error or failed, by who has to act: caller (like HTTP 4xx), upstream or weir (like 5xx).";
     CALL_ADDED_SECONDS = "weir_call_added_seconds" Histogram ["upstream", "method", "tool"]

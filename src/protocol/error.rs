@@ -160,8 +160,9 @@ pub enum Fault {
         /// After how many seconds another attempt may succeed.
         retry_after: u64,
     },
-    /// The upstream needs something of the caller that cannot be passed on between these eras.
-    #[error("the upstream asks for something that this connection cannot carry")]
+    /// The upstream answered with a kind of result that the caller's era does not have, and that weir
+    /// makes no other of.
+    #[error("the upstream answered with a kind of result that this client does not know")]
     NotBridged {
         /// The upstream that asked.
         upstream: Arc<str>,
@@ -409,7 +410,7 @@ impl Fault {
                 json::quote(limit)
             )),
             Self::NotBridged { upstream } => Some(format!(
-                "{{\"upstream\":{},\"reason\":\"asks for what cannot be passed on\"}}",
+                "{{\"upstream\":{},\"reason\":\"answered with what cannot be passed on\"}}",
                 json::quote(upstream)
             )),
             Self::Unanswerable {

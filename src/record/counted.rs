@@ -11,7 +11,7 @@ impl Record {
     pub(super) fn count(&self, ending: Ending, took: Duration, added: Duration) {
         if let Some(destination) = &self.destination {
             destination.series.record(ending, took);
-            if self.upstream_time.is_answered {
+            if self.times.is_answered {
                 destination.series.record_added(added);
             }
         }

@@ -8,13 +8,12 @@ mod ending;
 mod guarded;
 mod notifications;
 mod outgoing;
+mod questions;
 mod received;
 mod unasked;
 mod upstream_reply;
 
 use std::collections::VecDeque;
-
-use bytes::Bytes;
 
 use crate::protocol::error::Fault;
 use crate::record::Record;
@@ -39,8 +38,9 @@ pub struct Reply {
 enum State {
     Ready(ReplySource, Record),
     Upstream(UpstreamReply),
-    /// The caller cancelled its request: what it was asked is taken back, and there is no response.
-    Cancelled(VecDeque<Bytes>),
+    /// Nothing more comes of the upstream: what the caller was asked is taken back. There is a response
+    /// after that, unless the caller cancelled its request.
+    Ending(VecDeque<Outgoing>),
     Done,
 }
 
@@ -68,8 +68,8 @@ impl Reply {
             }
             return Some(outgoing);
         }
-        if let State::Cancelled(messages) = &mut self.state {
-            return messages.pop_front().map(Outgoing::Message);
+        if let State::Ending(rest) = &mut self.state {
+            return rest.pop_front();
         }
         match std::mem::replace(&mut self.state, State::Done) {
             State::Ready(ReplySource::Result(payload), mut record) => {
@@ -89,7 +89,7 @@ impl Reply {
             }
             State::Ready(ReplySource::Upstream(..), _)
             | State::Upstream(_)
-            | State::Cancelled(_)
+            | State::Ending(_)
             | State::Done => None,
         }
     }
@@ -103,20 +103,29 @@ impl Reply {
         self.abandon(&fault)
     }
 
-    /// Ends a reply that its upstream has not completed: returns an error response, and cancels the
-    /// request there. Other replies need none, because their response is ready at once.
+    /// Ends a reply that its upstream has not completed, and cancels the request there. Its last message
+    /// is an error response now; returns the first, which may take back what the caller was asked. Other
+    /// replies need none, because their response is ready at once.
     pub fn abandon(&mut self, fault: &Fault) -> Option<Outgoing> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Upstream(mut reply) => Some(reply.refuse(fault)),
-            State::Ready(..) | State::Cancelled(_) | State::Done => None,
-        }
+        let mut rest = match std::mem::replace(&mut self.state, State::Done) {
+            State::Upstream(mut reply) => {
+                let mut rest = reply.take_back();
+                rest.push_back(reply.refuse(fault));
+                rest
+            }
+            State::Ending(rest) => rest,
+            State::Ready(..) | State::Done => return None,
+        };
+        let first = rest.pop_front();
+        self.state = State::Ending(rest);
+        first
     }
 
     /// Ends a reply whose caller cancelled its request. It has no response; what is left of it takes
     /// back what the caller was asked.
     pub fn cancel(&mut self) {
         if let State::Upstream(mut reply) = std::mem::replace(&mut self.state, State::Done) {
-            self.state = State::Cancelled(reply.take_back());
+            self.state = State::Ending(reply.take_back());
         }
     }
 }

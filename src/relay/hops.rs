@@ -29,6 +29,17 @@ impl DeadlineExtension {
         self.at_most
     }
 
+    /// Moves the latest time by a pause in which the time of the call stood still.
+    pub(super) fn postpone(&mut self, pause: Duration) {
+        self.at_most = self.at_most.checked_add(pause).unwrap_or(self.at_most);
+    }
+
+    /// Leaves the call no more than this time, from now on, however much progress it reports.
+    pub(super) fn limit(&mut self, left: Duration) {
+        let latest = Instant::now().checked_add(left);
+        self.at_most = latest.map_or(self.at_most, |latest| latest.min(self.at_most));
+    }
+
     /// Returns when the call has to be over if it reports progress now.
     pub(super) fn deadline(self) -> Instant {
         (Instant::now() + self.after).min(self.at_most)

@@ -63,7 +63,6 @@ pub(super) use peers::peer_for;
 use peers::{is_shared, peer_after_loss};
 pub(super) use questions::{CallQuestions, QuestionEvent, is_question, refusal};
 use renewal::renewed_route;
-use repeated::RepeatedRequest;
 
 /// A request that was sent, with all that is needed to relay its answer.
 pub(super) struct Sent {
@@ -301,11 +300,9 @@ impl Sender<'_, '_> {
         if let Some(slot) = &mut slot {
             slot.note_size(outbound.params.len());
         }
+        let kept = self.keep(peer, &outbound);
+        let (questions, task) = kept.inspect_err(|fault| span.refuse(fault, era))?;
         self.record.note_sent();
-        let guard = self.guard.as_ref();
-        let questions = CallQuestions::of(self.scope, self.link, peer, &outbound, guard);
-        let repeated = || RepeatedRequest::of(self.scope, self.link, peer, &outbound);
-        let task = CallTask::of(self.scope, peer, &self.target, id, repeated);
         let sending = match self.exclusive.take() {
             Some(exclusive) => self.send_exclusively(*exclusive, outbound, slot),
             None => SendingRequest::new(self.link, peer, outbound, self.deadline, slot),

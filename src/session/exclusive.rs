@@ -63,8 +63,8 @@ pub struct ExclusiveSession {
     _owner: Arc<dyn SessionOwner>,
     /// Whether nothing can come outside of the stream of its call.
     is_silent: bool,
-    /// Whether the upstream asked something outside of it. A late question of one call must not reach
-    /// the next.
+    /// Whether the upstream asked something outside of it, where that may come late. A late question of one
+    /// call must not reach the next.
     has_asked: bool,
     is_lost: bool,
     /// The messages that are still to be posted before it ends.

@@ -70,6 +70,8 @@ pub struct ParkedCall {
     pub keys: Vec<String>,
     /// The time that the call has left.
     pub left: Duration,
+    /// The time that it has left if it reports progress, where that prolongs it.
+    pub longest: Option<Duration>,
     /// Has the call go on.
     pub resume: oneshot::Sender<Resumption>,
 }
@@ -117,6 +119,8 @@ pub struct ParkedTicket {
     pub keys: Vec<String>,
     /// The time that the call has left.
     pub left: Duration,
+    /// The time that it has left if it reports progress, where that prolongs it.
+    pub longest: Option<Duration>,
     exchange: ExchangeId,
     round: u32,
 }
@@ -278,6 +282,7 @@ impl ParkedCalls {
                 link: Arc::clone(&parked.link),
                 keys: parked.keys.clone(),
                 left: parked.left,
+                longest: parked.longest,
                 exchange: state.exchange,
                 round: state.round,
             }),

@@ -20,3 +20,13 @@ pub struct OutboundRequest {
     /// requests of weir's own.
     pub memory: MemoryShare,
 }
+
+impl OutboundRequest {
+    /// Counts the bytes of its params and headers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+        self.params.len() + headers.sum::<usize>()
+    }
+}

@@ -20,6 +20,9 @@ const MOST_SESSIONS: usize = 10_000;
 /// The same over stdio, where each session is a process.
 const MOST_PROCESSES: usize = 64;
 
+/// The time for which it is remembered that an upstream takes one session only.
+const SINGLE: Duration = Duration::from_secs(60);
+
 /// How long a new session waits until one that makes room for it has ended at the upstream. It is
 /// longer than a process has to end by itself.
 const ROOM_IS_MADE: Duration = Duration::from_secs(15);
@@ -30,6 +33,8 @@ pub struct UpstreamSessions {
     per_caller: bool,
     /// Whether the upstream is modern and refuses legacy sessions, as far as is known.
     modern_only: AtomicBool,
+    /// When it refused a second session.
+    refused: Mutex<Option<Instant>>,
     most: usize,
     next: AtomicU64,
     room: Arc<Mutex<Room<u64, OwnedSession>>>,
@@ -99,6 +104,7 @@ impl UpstreamSessions {
         Self {
             per_caller,
             modern_only: AtomicBool::new(false),
+            refused: Mutex::default(),
             most,
             next: AtomicU64::default(),
             room: Arc::new(Mutex::new(Room::new(most))),
@@ -124,9 +130,23 @@ impl UpstreamSessions {
         self.modern_only.store(true, Ordering::Relaxed);
     }
 
+    /// Remembers that this upstream refuses a session beside the shared one.
+    pub fn set_single(&self) {
+        *self.refused.lock() = Some(Instant::now());
+    }
+
+    /// Returns whether the upstream refused a session beside the shared one a short while ago.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.refused
+            .lock()
+            .is_some_and(|since| since.elapsed() < SINGLE)
+    }
+
     /// Forgets what was learnt: after a reconnect the upstream may be another.
     pub fn reset(&self) {
         self.modern_only.store(false, Ordering::Relaxed);
+        *self.refused.lock() = None;
     }
 
     /// Returns a place for one more session, over the link with this id. Where there are as many as

@@ -9,6 +9,7 @@ use crate::telemetry::{Span, SpanKind, names};
 use crate::upstream::error::LinkError;
 use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
+use crate::upstream::request::OutboundRequest;
 
 /// The header, and the key of `_meta`, that carries a span to the next hop.
 const PARENT: &str = "traceparent";
@@ -65,6 +66,28 @@ impl Link {
         describe_peer(&mut span, peer);
         Box::new(span)
     }
+}
+
+/// Names the span as the parent of the next hop, in a request that names another one.
+pub fn replace_parent(span: &Span, request: &mut OutboundRequest) {
+    if let Some(params) = with_parent(span, &request.params) {
+        request.params = params;
+    }
+    if request.headers.contains_key(PARENT) {
+        write_header(span, &mut request.headers);
+    }
+}
+
+fn with_parent(span: &Span, params: &str) -> Option<String> {
+    let mut all = Object::parse(params).ok()?;
+    let mut own = Object::parse(all.borrowed("_meta")?).ok()?;
+    if !own.contains(PARENT) {
+        return None;
+    }
+    write_meta(span, &mut own);
+    let own = own.to_text();
+    all.set("_meta", own);
+    Some(all.to_text())
 }
 
 /// Names the span as the parent of the next hop, in `_meta`.

@@ -31,7 +31,6 @@ class Excuse:
 KEYS = "it wants the key that its own server gives a question; a legacy server's question has an id and no name"
 UNDECLARED = "a legacy server refuses what its client has not declared with an error of its own, not with -32021"
 PAUSES = "a modern server cannot pause the stream of an answer, so there is nothing to come back to"
-AT_ONCE = "an answer that comes at once is one event without an id, because there is nothing to resume"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
 STEP_UP = "weir does not widen a grant by itself: an operator names the scopes, and a person logs in again"
@@ -56,8 +55,6 @@ EXCUSES = [
     ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
     Excuse("server 2025-11-25", "over modern", "server-sse-polling", PAUSES, "server-sse-disconnect-resume", "INFO"),
-    Excuse("server 2025-11-25", "over modern", "server-sse-polling", AT_ONCE, "server-sse-priming-event", "WARNING"),
-    Excuse("server 2025-11-25", "over modern", "server-sse-polling", AT_ONCE, "server-sse-retry-field", "WARNING"),
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
     Excuse("auth 2026-07-28", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),
 ]

@@ -1,8 +1,11 @@
 //! Callers and upstreams of both eras: all four combinations behave the same.
 
+mod alternating;
 mod asked;
 mod chained;
 mod driven;
+mod endings;
+mod listened;
 mod parked;
 
 use serde_json::{Value, json};

@@ -269,3 +269,40 @@ async fn a_session_outlives_weir() {
         "jira.search {}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_at_once_begins_with_an_id_for_a_client_that_prefers_streams() {
+    let (_jira, weir) = jira().await;
+    for version in VERSIONS {
+        let legacy = weir.legacy(version).await;
+        let params = r#"{"name":"jira__search","arguments":{"n":1e400}}"#;
+        let ask = || legacy.ask("tools/call", params);
+        // JSON first is JSON.
+        for accepted in [None, Some("application/json, text/event-stream")] {
+            let ask = ask();
+            let ask = match accepted {
+                Some(accepted) => ask.header("accept", accepted),
+                None => ask,
+            };
+            let reply = ask.send().await;
+            assert_eq!(reply.header("content-type"), Some("application/json"));
+        }
+        let ask = ask().header("accept", "text/event-stream, application/json");
+        let reply = ask.send().await;
+        assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+        assert_eq!(reply.events.len(), 1, "{reply:?}");
+        let body = String::from_utf8(reply.body.to_vec()).unwrap();
+        if version != "2025-11-25" {
+            assert!(!body.contains("id: "), "{body}");
+            continue;
+        }
+        // An event without data, but with an id and the time after which to come back (SEP-1699).
+        let first = body.split("\n\n").next().unwrap();
+        let lines: Vec<_> = first.lines().collect();
+        let [id, retry, "data: "] = lines[..] else {
+            panic!("no such beginning: {body}");
+        };
+        assert_eq!(retry, "retry: 500");
+        assert!(id.starts_with("id: "), "{id}");
+    }
+}

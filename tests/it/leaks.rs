@@ -36,7 +36,7 @@ async fn gauges(weir: &Weir) -> BTreeMap<String, f64> {
 }
 
 /// Waits until the gauges say this; gives all of them.
-async fn until(
+pub async fn until(
     weir: &Weir,
     what: &str,
     holds: impl Fn(&BTreeMap<String, f64>) -> bool,

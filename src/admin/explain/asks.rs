@@ -24,7 +24,8 @@ pub(super) fn questions_of(
             )
         }
         Era::Legacy => {
-            "a legacy caller with a session of its own at the upstream is asked for what it declares"
+            "a caller is asked for what it declares, where the upstream keeps sessions: a legacy caller \
+             during its call, a modern one by `input_required`, and its call waits for it"
                 .to_owned()
         }
     }];

@@ -74,6 +74,33 @@ fn answers_go_to_the_requests_that_they_are_for_and_the_rest_is_asked_again() {
 }
 
 #[test]
+fn an_upstream_that_wants_progress_is_told_that_its_open_questions_wait() {
+    let mut asks = asks(Version::V2025_11_25, ALL);
+    for (id, params) in [
+        ("1", r#"{"_meta":{"progressToken":"\u0041"}}"#),
+        ("2", r#"{"_meta":{"progressToken":null}}"#),
+        ("3", "{}"),
+        ("4", r#"{"_meta":{"progressToken":7}}"#),
+    ] {
+        assert_eq!(take(&mut asks, id, "roots/list", params), None);
+    }
+    let told = |asks: &OpenAsks, progress| -> Vec<_> {
+        let told = asks.progress(progress).into_iter();
+        told.map(|(number, message)| (number, text_of(message)))
+            .collect()
+    };
+    let message = |token: &str, progress: u64| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{progress}}}}}"#
+        )
+    };
+    let both = vec![(1, message(r#""\u0041""#, 5)), (4, message("7", 5))];
+    assert_eq!(told(&asks, 5), both);
+    asks.answer(r#"{"ask-1":{"roots":[]}}"#);
+    assert_eq!(told(&asks, 6), [(4, message("7", 6))]);
+}
+
+#[test]
 fn answers_that_are_no_objects_are_malformed() {
     let keys = ["a".to_owned(), "b".to_owned()];
     for (answers, is_good) in [

@@ -3,16 +3,21 @@
 use std::time::{Duration, Instant};
 
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientConfig, ClientRequest, ContentBlock,
-    Implementation, JsonObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
+    CallToolRequest, CallToolRequestParams, ClientCapabilities, ClientConfig, ClientRequest,
+    ContentBlock, ElicitRequestParams, ElicitResult, ElicitationAction, Implementation, JsonObject,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
     ServerResult, Tool,
 };
 use rmcp::service::{
-    ClientInitializeError, NotificationContext, PeerRequestOptions, RunningService, ServiceError,
+    ClientInitializeError, NotificationContext, PeerRequestOptions, RequestContext, RunningService,
+    ServiceError,
 };
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ClientCacheConfig, ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient};
+use rmcp::{
+    ClientCacheConfig, ClientHandler, ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient,
+};
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 /// The longest wait for one request or notification.
@@ -28,6 +33,8 @@ pub(super) struct DemoClient {
     service: RunningService<RoleClient, ClientEvents>,
     steps: mpsc::Receiver<(ProgressToken, ProgressUpdate)>,
     changes: watch::Receiver<u64>,
+    /// The questions that the client was asked.
+    questions: mpsc::Receiver<String>,
 }
 
 /// One progress notification.
@@ -92,12 +99,34 @@ pub(super) enum DemoClientError {
 struct ClientEvents {
     steps: mpsc::Sender<(ProgressToken, ProgressUpdate)>,
     changes: watch::Sender<u64>,
+    questions: mpsc::Sender<String>,
+    /// The answer of a person to every form; without it the client cannot be asked.
+    answer: Option<Value>,
 }
 
 impl ClientHandler for ClientEvents {
     fn get_info(&self) -> ClientConfig {
         let identity = Implementation::new("weir-demo", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(Default::default(), identity)
+        let capabilities = match self.answer {
+            Some(_) => ClientCapabilities::builder().enable_elicitation().build(),
+            None => ClientCapabilities::default(),
+        };
+        ClientConfig::new(capabilities, identity)
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
+            return Ok(ElicitResult::new(ElicitationAction::Decline));
+        };
+        // The channel is full when nobody wants to know.
+        let _ = self.questions.try_send(message);
+        let mut result = ElicitResult::new(ElicitationAction::Accept);
+        result.content = self.answer.clone();
+        Ok(result)
     }
 
     async fn on_progress(
@@ -129,19 +158,35 @@ impl ClientHandler for ClientEvents {
 impl DemoClient {
     /// Opens a session at `url`, in the legacy era.
     pub(super) async fn connect(http: reqwest::Client, url: &str) -> Result<Self, DemoClientError> {
-        Self::connect_as(ClientLifecycleMode::Initialize, http, url).await
+        Self::connect_as(ClientLifecycleMode::Initialize, http, url, None).await
+    }
+
+    /// Connects in the modern era. A person answers every form like this.
+    pub(super) async fn connect_modern(
+        http: reqwest::Client,
+        url: &str,
+        answer: Value,
+    ) -> Result<Self, DemoClientError> {
+        let lifecycle = ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+        };
+        Self::connect_as(lifecycle, http, url, Some(answer)).await
     }
 
     pub(super) async fn connect_as(
         lifecycle: ClientLifecycleMode,
         http: reqwest::Client,
         url: &str,
+        answer: Option<Value>,
     ) -> Result<Self, DemoClientError> {
         let (step_sender, steps) = mpsc::channel(64);
         let (change_sender, changes) = watch::channel(0);
+        let (question_sender, questions) = mpsc::channel(64);
         let events = ClientEvents {
             steps: step_sender,
             changes: change_sender,
+            questions: question_sender,
+            answer,
         };
         let config = StreamableHttpClientTransportConfig::with_uri(url);
         let transport = StreamableHttpClientTransport::with_client(http, config);
@@ -159,6 +204,7 @@ impl DemoClient {
             service,
             steps,
             changes,
+            questions,
         })
     }
 
@@ -227,6 +273,25 @@ impl DemoClient {
             latency,
             steps: seen,
         })
+    }
+
+    /// Calls a tool that may ask something. Returns its answer, and what it asked.
+    pub(super) async fn call_and_answer(
+        &mut self,
+        tool: &str,
+        arguments: JsonObject,
+    ) -> Result<(CallAnswer, Vec<String>), DemoClientError> {
+        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+        let begun = Instant::now();
+        let result = Box::pin(ask(tool, self.service.call_tool(params))).await?;
+        let latency = begun.elapsed();
+        let asked = std::iter::from_fn(|| self.questions.try_recv().ok()).collect();
+        let answer = CallAnswer {
+            text: finished(tool, ServerResult::CallToolResult(result))?,
+            latency,
+            steps: 0,
+        };
+        Ok((answer, asked))
     }
 
     /// Returns how many list changes weir has announced so far.

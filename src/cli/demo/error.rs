@@ -74,6 +74,12 @@ pub(super) enum DemoError {
         /// The tool.
         tool: String,
     },
+    /// A question of an upstream did not reach the client.
+    #[error("{tool} did not ask the client one question")]
+    NotAsked {
+        /// The exposed name.
+        tool: String,
+    },
     /// An agent could call a tool that no policy permits.
     #[error("{tool} answered an agent that may not use it")]
     Allowed {

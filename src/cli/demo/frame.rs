@@ -26,7 +26,12 @@ pub(super) fn print_opening(out: &mut Screen) {
             "AgentCore Runtime",
             "HTTP, OAuth 2 tokens that expire after a second",
         ),
-        (format!("{gap}├──▶"), "crm", "SaaS", "HTTP, with an API key"),
+        (
+            format!("{gap}├──▶"),
+            "crm",
+            "SaaS",
+            "HTTP, with an API key; speaks MCP 2025-11-25 at most",
+        ),
         (
             format!("{gap}╰──▶"),
             "notes",

@@ -19,18 +19,15 @@ use super::weir;
 use crate::cli::output::{Progress, Screen, Table, TextStyle, count};
 use crate::name::{Namespace, Naming};
 
-/// An address in the arguments of a call.
-const ADDRESS: &str = "ada@example.com";
-
 const PROFILES: [&DemoProfile; 4] = [&OFFICE, &WAREHOUSE, &CRM, &NOTES];
 
 /// A run of the demo.
 pub(super) struct DemoRun<'a> {
-    state: &'a mut DemoState,
-    out: &'a mut Screen,
+    pub(super) state: &'a mut DemoState,
+    pub(super) out: &'a mut Screen,
     /// Upstream and original name of each exposed name.
     origins: HashMap<String, (&'static str, &'static str)>,
-    calls: usize,
+    pub(super) calls: usize,
 }
 
 /// The parts that run after the first step.
@@ -77,7 +74,8 @@ impl<'a> DemoRun<'a> {
         self.add_tool(&mut running, &before).await?;
         self.show_checks(&running.checks);
         self.show_agents(&running).await?;
-        self.show_redaction(&running).await?;
+        self.show_redaction(&running.warehouse).await?;
+        self.show_question(&running.http, &running.url).await?;
         frame::print_closing(
             self.out,
             PROFILES.len(),
@@ -355,30 +353,6 @@ impl<'a> DemoRun<'a> {
         Ok(())
     }
 
-    /// Step 7: an address leaves an agent, reaches the upstream as a pseudonym, and comes back.
-    async fn show_redaction(&mut self, running: &RunningDemo) -> Result<(), DemoError> {
-        self.out
-            .print_heading("7  An address that the upstream does not see");
-        let tool = exposed(WAREHOUSE.name, RESERVE_STOCK.name);
-        let sent = json!({ "sku": "BRG-6204", "quantity": 2, "order": ADDRESS });
-        let arguments = sent.as_object().cloned().unwrap_or_default();
-        // The last agent is the one that may use the warehouse.
-        let Some(agent) = self.state.agents.last_mut() else {
-            return Ok(());
-        };
-        let answer = agent.call(&tool, arguments, &mut |_| {}).await?;
-        let arrived = running.warehouse.last_arguments();
-        if arrived.contains(ADDRESS) || !answer.text.contains(ADDRESS) {
-            return Err(DemoError::Unredacted { tool });
-        }
-        self.out.print_done(&format!("the agent sends    {sent}"));
-        self.out
-            .print_done(&format!("the upstream gets  {arrived}"));
-        self.out
-            .print_done(&format!("the agent reads    {}", answer.text));
-        Ok(())
-    }
-
     /// Waits until an agent sees tools of every upstream that it may use, and of no other one.
     async fn wait_for_tools_of(
         &self,
@@ -441,7 +415,7 @@ impl<'a> DemoRun<'a> {
     }
 }
 
-fn exposed(upstream: &str, tool: &str) -> String {
+pub(super) fn exposed(upstream: &str, tool: &str) -> String {
     // The names of the demo's upstreams are valid namespaces; another would be missing from the catalog.
     let namespace = Namespace::parse(upstream).unwrap_or_default();
     // The same as `names.strip` in the demo's config.

@@ -10,6 +10,8 @@ pub(super) struct DemoProfile {
     pub name: &'static str,
     pub title: &'static str,
     pub instructions: &'static str,
+    /// Whether it speaks 2025-11-25 and older versions only.
+    pub is_legacy: bool,
     /// The sizes of the pages of its tool list, repeated as needed; empty: one page.
     pub pages: &'static [usize],
     pub tools: &'static [DemoTool],
@@ -26,8 +28,18 @@ pub(super) struct DemoTool {
     pub read_only: bool,
     /// The progress messages before its answer.
     pub steps: &'static [&'static str],
+    /// The question that it asks first, if its client can be asked.
+    pub question: Option<DemoQuestion>,
     /// The text of the result, or of the tool's error.
     pub answer: fn(&JsonObject) -> Result<String, String>,
+}
+
+/// A question to the client of a tool. The answer becomes another argument.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DemoQuestion {
+    /// The argument, and the only field of the form.
+    pub field: &'static str,
+    pub message: &'static str,
 }
 
 /// One required argument.
@@ -69,6 +81,7 @@ const fn reads(
         arguments,
         read_only: true,
         steps: &[],
+        question: None,
         answer,
     }
 }
@@ -86,6 +99,7 @@ pub(super) static OFFICE: DemoProfile = DemoProfile {
     name: "office",
     title: "Office services",
     instructions: "Colleagues and rooms, each from a target of the gateway.",
+    is_legacy: false,
     pages: &[1, 2],
     tools: &[
         reads(
@@ -135,6 +149,7 @@ pub(super) static CRM: DemoProfile = DemoProfile {
     name: "crm",
     title: "Contoso CRM",
     instructions: "Contacts, accounts and deals of the sales team.",
+    is_legacy: true,
     pages: &[],
     tools: &[
         reads(
@@ -157,6 +172,10 @@ pub(super) static CRM: DemoProfile = DemoProfile {
         ),
         DemoTool {
             read_only: false,
+            question: Some(DemoQuestion {
+                field: "deal",
+                message: "Which deal was it about?",
+            }),
             ..reads(
                 "log_activity",
                 "Log a call, a meeting or a mail",
@@ -166,10 +185,10 @@ pub(super) static CRM: DemoProfile = DemoProfile {
                 ],
                 |arguments| {
                     let contact = string(arguments, "contact")?;
-                    Ok(format!(
-                        "logged on {contact}: {}",
-                        string(arguments, "note")?
-                    ))
+                    let note = string(arguments, "note")?;
+                    let deal = arguments.get("deal").and_then(Value::as_str);
+                    let deal = deal.map_or(String::new(), |deal| format!(", {deal}"));
+                    Ok(format!("logged on {contact}{deal}: {note}"))
                 },
             )
         },
@@ -207,6 +226,7 @@ pub(super) static WAREHOUSE: DemoProfile = DemoProfile {
     name: "warehouse",
     title: "Warehouse",
     instructions: "Stock, bins, shipments and orders of every site.",
+    is_legacy: false,
     pages: &[3, 1, 4],
     tools: &[
         reads("list_sites", "List warehouse sites", &[], |_| {
@@ -340,6 +360,7 @@ pub(super) static NOTES: DemoProfile = DemoProfile {
     name: "notes",
     title: "Team notes",
     instructions: "The team's notes, as plain text.",
+    is_legacy: false,
     pages: &[],
     tools: &[
         reads("list_notes", "List notes, newest first", &[], |_| {

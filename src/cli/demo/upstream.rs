@@ -1,24 +1,26 @@
 //! One of the demo's upstreams: an rmcp server made of a [`Profile`], over Streamable HTTP or stdio.
 //!
 //! One type serves all of them, because every further type would build rmcp's generics again. It speaks
-//! both eras, as rmcp does.
+//! both eras, as rmcp does, unless its profile is of a legacy server.
 
 use parking_lot::{Mutex, RwLock};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::middleware;
 use axum::serve::ListenerExt;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ClientResult, ContentBlock,
+    ElicitRequest, ElicitRequestParams, ElicitationSchema, GetPromptRequestParams,
     GetPromptResponse, GetPromptResult, Implementation, JsonObject, ListPromptsResult,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    PromptArgument, PromptMessage, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, ResourceContents, Role, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, ToolAnnotations,
+    PromptArgument, PromptMessage, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, ResourceContents, Role, ServerCapabilities,
+    ServerConfig, ServerRequest, SubscriptionFilter, ToolAnnotations,
 };
 use rmcp::service::{
-    NotificationContext, RequestContext, ServerInitializeError, SubscriptionContext,
+    NotificationContext, RequestContext, ServerInitializeError, ServiceError, SubscriptionContext,
 };
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -204,6 +206,13 @@ impl ServerHandler for DemoUpstream {
             .with_instructions(profile.instructions)
     }
 
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(match self.profile().is_legacy {
+            true => ProtocolVersion::known_up_to(&ProtocolVersion::V_2025_11_25),
+            false => ProtocolVersion::KNOWN_VERSIONS,
+        })
+    }
+
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.0.peers.lock().push(context.peer);
         self.0.followers.send_modify(|count| *count += 1);
@@ -260,7 +269,8 @@ impl ServerHandler for DemoUpstream {
             () = run_steps(&tool, &context) => {}
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
         }
-        let arguments = request.arguments.unwrap_or_default();
+        let mut arguments = request.arguments.unwrap_or_default();
+        ask(&tool, &context, &mut arguments).await?;
         *self.0.last_arguments.lock() = json!(arguments).to_string();
         let result = match (tool.answer)(&arguments) {
             Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
@@ -347,6 +357,37 @@ async fn run_steps(tool: &DemoTool, context: &RequestContext<RoleServer>) {
     }
 }
 
+/// Asks the client what the tool wants to know, if it can be asked. Its answer becomes an argument.
+async fn ask(
+    tool: &DemoTool,
+    context: &RequestContext<RoleServer>,
+    arguments: &mut JsonObject,
+) -> Result<(), ErrorData> {
+    let client = context.peer.peer_info();
+    let can_be_asked = client.is_some_and(|client| client.capabilities.elicitation.is_some());
+    let Some(question) = tool.question.filter(|_| can_be_asked) else {
+        return Ok(());
+    };
+    let schema = ElicitationSchema::builder().required_string(question.field);
+    let asked = ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: question.message.to_owned(),
+        requested_schema: schema.build_unchecked(),
+    };
+    let asked = ServerRequest::ElicitRequest(ElicitRequest::new(asked));
+    let answered = context.peer.send_request(asked).await;
+    let failed = |error: ServiceError| ErrorData::internal_error(error.to_string(), None);
+    if let ClientResult::ElicitResult(answer) = answered.map_err(failed)?
+        && let Some(said) = answer
+            .content
+            .as_ref()
+            .and_then(|all| all.get(question.field))
+    {
+        arguments.insert(question.field.to_owned(), said.clone());
+    }
+    Ok(())
+}
+
 fn definition(tool: &DemoTool) -> rmcp::model::Tool {
     let properties = tool.arguments.iter().map(|argument| {
         let DemoArgument {
@@ -408,7 +449,7 @@ fn cursor_at(start: usize) -> String {
 #[cfg(test)]
 mod tests {
     use rmcp::ClientLifecycleMode;
-    use rmcp::model::{ProtocolVersion, ServerNotification};
+    use rmcp::model::ServerNotification;
 
     use super::super::access::{KEY_HEADER, RequiredCredential};
     use super::super::client::{DemoClient, DemoClientError};
@@ -507,7 +548,7 @@ mod tests {
     async fn a_slow_tool_reports_every_step_in_order() {
         let warehouse = host(&WAREHOUSE, None).await;
         for lifecycle in [ClientLifecycleMode::Initialize, modern()] {
-            let mut client = DemoClient::connect_as(lifecycle, http(None), &warehouse.url)
+            let mut client = DemoClient::connect_as(lifecycle, http(None), &warehouse.url, None)
                 .await
                 .unwrap();
             assert_eq!(client.tools().await.unwrap().len(), WAREHOUSE.tools.len());
@@ -539,12 +580,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_legacy_server_asks_a_client_that_can_be_asked() {
+        let crm = host(&CRM, None).await;
+        let answer = json!({ "deal": "closing" });
+        for (answer, logged) in [
+            (Some(answer), "logged on ada@x, closing: hello"),
+            (None, "logged on ada@x: hello"),
+        ] {
+            let asks = usize::from(answer.is_some());
+            let lifecycle = ClientLifecycleMode::Initialize;
+            let client = DemoClient::connect_as(lifecycle, http(None), &crm.url, answer);
+            let mut client = client.await.unwrap();
+            let arguments = json!({ "contact": "ada@x", "note": "hello" });
+            let arguments = arguments.as_object().unwrap().clone();
+            let called = client.call_and_answer("log_activity", arguments).await;
+            let (answer, asked) = called.unwrap();
+            assert_eq!(answer.text, logged);
+            assert_eq!(asked.len(), asks);
+        }
+        let modern = DemoClient::connect_as(modern(), http(None), &crm.url, None).await;
+        assert!(modern.is_err(), "it speaks no modern version");
+    }
+
+    #[tokio::test]
     async fn peers_of_both_eras_hear_of_a_new_tool() {
         let warehouse = host(&WAREHOUSE, None).await;
         let mut legacy = DemoClient::connect(http(None), &warehouse.url)
             .await
             .unwrap();
-        let modern = DemoClient::connect_as(modern(), http(None), &warehouse.url)
+        let modern = DemoClient::connect_as(modern(), http(None), &warehouse.url, None)
             .await
             .unwrap();
         let filter = SubscriptionFilter::builder().tools_list_changed().build();

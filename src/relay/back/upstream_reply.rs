@@ -1,7 +1,6 @@
 //! The reply of one upstream to one request, while it comes.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use bytes::Bytes;
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
-use crate::metrics::AskOutcome;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{Message, MessageError, Outcome, Request, Response};
@@ -20,7 +18,7 @@ use crate::relay::back::outgoing::Outgoing;
 use crate::relay::back::received::{Received, Resuming, receive};
 use crate::relay::hooks::{Intercepting, ResponseHooks};
 use crate::relay::send::{
-    self, CallQuestions, CallTask, CancelOnDrop, QuestionEvent, Sent, UpstreamStream, is_question,
+    CallQuestions, CallTask, CancelOnDrop, Sent, UpstreamStream, is_question,
 };
 use crate::upstream::{LinkError, watch};
 
@@ -73,18 +71,6 @@ impl UpstreamReply {
     /// Returns the fault of a reply that makes room for others.
     pub(super) fn gave_way(&self) -> Fault {
         LinkError::Busy.to_fault(self.sent.stream.cancel.link.id())
-    }
-
-    /// Returns the messages that take back what the caller was asked.
-    pub(super) fn take_back(&mut self) -> VecDeque<Bytes> {
-        let mut messages = VecDeque::new();
-        if let Some(questions) = &mut self.sent.questions {
-            // Questions that it has not read yet need not be taken back.
-            while questions.take_ready().is_some() {}
-            questions.take_back();
-            messages.extend(std::iter::from_fn(|| questions.take_ready()));
-        }
-        messages
     }
 
     /// Pays for what the caller gets, where limits count bytes.
@@ -176,64 +162,6 @@ impl UpstreamReply {
             Err(error) => return Some(self.fail(&LinkError::no_message(&error))),
         };
         message.map(Outgoing::Message)
-    }
-
-    /// Follows what came of a question. Returns what the caller gets, if that is something.
-    fn follow(&mut self, event: QuestionEvent) -> Option<Outgoing> {
-        match event {
-            QuestionEvent::Message(message) => Some(Outgoing::Message(message)),
-            QuestionEvent::Last(payload) => Some(Outgoing::Response(payload)),
-            QuestionEvent::Resent(cancel, exchange) => {
-                let stream = &mut self.sent.stream;
-                stream.cancel = cancel;
-                stream.exchange = exchange;
-                if let Some(task) = &mut self.sent.task {
-                    task.note_answers_sent();
-                }
-                None
-            }
-            QuestionEvent::Broken(cancel, error) => {
-                if let Some(cancel) = cancel {
-                    self.sent.stream.cancel = cancel;
-                }
-                Some(self.fail(&error))
-            }
-            QuestionEvent::Failed(failure) => {
-                let link = &self.sent.stream.cancel.link;
-                let fault = failure.to_fault(link.id());
-                Some(self.refuse_question(&fault))
-            }
-        }
-    }
-
-    /// Takes an answer that only says what the upstream has to know first. Returns `None` if the
-    /// caller is asked.
-    pub(super) fn question(&mut self, result: &str) -> Option<Outgoing> {
-        let stream = &mut self.sent.stream;
-        // Nothing runs while the caller is asked, so others get its place. The time that this takes is
-        // not weir's: for the record, the upstream has not answered yet.
-        stream.cancel.disarm();
-        if let Some(mut slot) = stream.cancel.slot.take() {
-            slot.record_answer();
-        }
-        if let Some(questions) = &mut self.sent.questions {
-            questions.begin(result, stream.exchange.deadline());
-            return None;
-        }
-        let upstream = stream.cancel.link.id();
-        let fault = match send::refusal(result) {
-            Some(failure) => {
-                if failure.is_unasked() {
-                    let metrics = &stream.cancel.link.metrics;
-                    metrics.count_asks(AskOutcome::Refused, 1);
-                }
-                failure.to_fault(upstream)
-            }
-            None => Fault::NotBridged {
-                upstream: upstream.as_str().into(),
-            },
-        };
-        Some(self.refuse_question(&fault))
     }
 
     /// Waits until a message is in place: of the upstream, or of the hooks that were asked about it.

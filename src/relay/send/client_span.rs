@@ -34,9 +34,20 @@ impl ClientSpan {
         target: &Target<'_>,
         id: u64,
     ) -> Self {
+        let subject = (target.method, target.name.as_deref());
+        Self::begin_about(record, to, subject, id)
+    }
+
+    /// Does the same for a request of which method and name are known, as the upstream knows them.
+    pub(super) fn begin_about(
+        record: &mut Record,
+        to: (&Link, &Peer),
+        subject: (&'static str, Option<&str>),
+        id: u64,
+    ) -> Self {
         let attempt = record.count_attempt();
-        let begun = attempt.and_then(|attempt| BegunSpan::begin(record, to, target, (id, attempt)));
-        Self(begun.map(Box::new))
+        let begin = |attempt| BegunSpan::begin(record, to, subject, (id, attempt));
+        Self(attempt.and_then(begin).map(Box::new))
     }
 
     /// Returns the span, if the request is recorded.
@@ -90,20 +101,20 @@ impl BegunSpan {
     fn begin(
         record: &Record,
         (link, peer): (&Link, &Peer),
-        target: &Target<'_>,
+        (method, name): (&'static str, Option<&str>),
         (id, attempt): (u64, i64),
     ) -> Option<Self> {
         let (place, hides_data) = (record.place()?, record.hides_data());
         place.recorded()?;
-        let name = match (target.method, &target.name) {
+        let title = match (method, name) {
             (method::TOOLS_CALL | method::PROMPTS_GET, Some(name)) => {
-                Cow::Owned(format!("{} {name}", target.method))
+                Cow::Owned(format!("{method} {name}"))
             }
             (method, _) => Cow::Borrowed(method),
         };
-        let mut span = place.client(name)?;
-        span.set(names::METHOD, target.method);
-        let key = match target.method {
+        let mut span = place.client(title)?;
+        span.set(names::METHOD, method);
+        let key = match method {
             method::TOOLS_CALL => {
                 span.set(names::OPERATION, "execute_tool");
                 Some(names::TOOL)
@@ -112,8 +123,8 @@ impl BegunSpan {
             method::RESOURCES_READ if !hides_data => Some(names::RESOURCE),
             _ => None,
         };
-        if let (Some(key), Some(name)) = (key, &target.name) {
-            span.set(key, &**name);
+        if let (Some(key), Some(name)) = (key, name) {
+            span.set(key, name);
         }
         span.set(names::REQUEST_ID, &*id.to_string());
         span.set(names::WEIR_REQUEST_ID, record.request_id());
@@ -122,7 +133,7 @@ impl BegunSpan {
         spans::describe_peer(&mut span, peer);
         Some(Self {
             span,
-            method: target.method,
+            method,
             hides_data,
         })
     }

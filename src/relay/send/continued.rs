@@ -7,18 +7,24 @@ use tokio::time::Instant;
 use crate::bridge::LogFilter;
 use crate::caller::Presence;
 use crate::catalog::Route;
+use crate::memory::OverBudget;
 use crate::protocol::error::{Fault, StateProblem};
 use crate::protocol::meta;
 use crate::relay::retry;
 use crate::relay::send::attempt::{Attempt, SendError};
 use crate::relay::send::client_span::ClientSpan;
 use crate::relay::send::crossed::{self, CallSetup};
+use crate::relay::send::driven::CallTask;
 use crate::relay::send::exclusive::{ExclusiveCall, askable};
 use crate::relay::send::in_flight::{CancelOnDrop, SendingRequest};
 use crate::relay::send::peers::peer_for;
+use crate::relay::send::questions::CallQuestions;
 use crate::relay::send::{Sender, Sent};
 use crate::session::ParkedTicket;
 use crate::upstream::{InFlightSlot, LinkError, OutboundRequest, Peer};
+
+/// The parts of an attempt that outlast its answer: its questions to the caller, and its task.
+type KeptParts = (Option<Box<CallQuestions>>, Option<Box<CallTask>>);
 
 impl Sender<'_, '_> {
     /// Sends the request, or has the call go on that it continues.
@@ -34,6 +40,9 @@ impl Sender<'_, '_> {
     async fn go_on(mut self, ticket: ParkedTicket) -> Result<Sent, SendError> {
         let (scope, link) = (self.scope, &ticket.link);
         self.deadline = self.deadline.min(Instant::now() + ticket.left);
+        if let (Some(extension), Some(longest)) = (&mut self.extension, ticket.longest) {
+            extension.limit(longest);
+        }
         let waits = scope.presence.map(Presence::wait);
         let slot = link.gate.enter(scope.claim(), self.deadline).await?;
         scope.begin();
@@ -121,5 +130,22 @@ impl Sender<'_, '_> {
             extension: self.extension,
         };
         SendingRequest::with(cancel, crossed::begin(setup, outbound))
+    }
+
+    /// Keeps what is needed to send the request once more, where its answer may be no end of it.
+    ///
+    /// # Errors
+    /// There is no memory left for that.
+    pub(super) fn keep(
+        &self,
+        peer: &Arc<Peer>,
+        outbound: &OutboundRequest,
+    ) -> Result<KeptParts, Fault> {
+        let (scope, to, target) = (self.scope, (self.link, peer), &self.target);
+        let over = |over: OverBudget| LinkError::from(over).to_fault(self.link.id());
+        let guard = self.guard.as_ref();
+        let questions = CallQuestions::of(scope, to, target, outbound, guard).map_err(over)?;
+        let task = CallTask::of(scope, to, target, outbound).map_err(over)?;
+        Ok((questions, task))
     }
 }

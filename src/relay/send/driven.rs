@@ -1,12 +1,14 @@
 //! A call that its upstream makes a task of, though the caller's era has no such tasks: weir asks how
 //! the task fares, and the caller gets its end as the answer to the call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::bridge::{DrivenTask, LegacyClient, RetryMembers, TaskFailure, TaskStep, driven_task};
 use crate::catalog::Route;
+use crate::memory::OverBudget;
 use crate::protocol::era::Era;
 use crate::protocol::message::{Message, Outcome};
 use crate::protocol::method;
@@ -15,7 +17,7 @@ use crate::relay::call::Target;
 use crate::relay::send::in_flight::{CancelOnDrop, SendingRequest, UpstreamStream};
 use crate::relay::send::questions::CallQuestions;
 use crate::relay::send::repeated::RepeatedRequest;
-use crate::upstream::{Exchange, InFlightSlot, LinkError, Peer};
+use crate::upstream::{Exchange, InFlightSlot, Link, LinkError, OutboundRequest, Peer};
 
 /// The most requests about a task that fail in a row before the call does.
 const MOST_FAILURES: u32 = 3;
@@ -123,25 +125,27 @@ pub(in crate::relay) enum TaskEvent {
 }
 
 impl CallTask {
-    /// Makes room for the task of a call that is about to be sent as `request`; `None` if weir drives
-    /// none.
+    /// Makes room for the task of a call that is about to be sent; `None` if weir drives none.
+    ///
+    /// # Errors
+    /// There is no memory left for the requests about it.
     pub(super) fn of(
         scope: &Scope<'_>,
-        peer: &Peer,
+        (link, peer): (&Arc<Link>, &Arc<Peer>),
         target: &Target<'_>,
-        number: u64,
-        request: impl FnOnce() -> RepeatedRequest,
-    ) -> Option<Box<Self>> {
-        may_drive(scope, peer, target).then(|| {
-            Box::new(Self {
-                request: request(),
-                call: number,
-                task: None,
-                phase: TaskPhase::Running,
-                is_read: false,
-                failures: 0,
-            })
-        })
+        outbound: &OutboundRequest,
+    ) -> Result<Option<Box<Self>>, OverBudget> {
+        if !may_drive(scope, peer, target) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Self {
+            request: RepeatedRequest::of(scope, (link, peer), target, outbound)?,
+            call: outbound.id,
+            task: None,
+            phase: TaskPhase::Running,
+            is_read: false,
+            failures: 0,
+        })))
     }
 
     /// Returns whether a request is under way.

@@ -77,6 +77,11 @@ impl AskableCaller<'_> {
         if shared.era() == Era::Modern || !link.sessions.wants_own_session(&shared) {
             return Ok(None);
         }
+        // A refusal of weir's own login is one for all callers.
+        let is_same_for_all = delegation.is_none();
+        if is_same_for_all && link.sessions.is_single() {
+            return Ok(None);
+        }
         let version = Version::parse(&shared.version).unwrap_or(Version::LATEST_LEGACY);
         let login = delegation.as_ref().map(|delegation| &delegation.login);
         let sort = SessionSort {
@@ -94,6 +99,9 @@ impl AskableCaller<'_> {
             // that one.
             Err(error) if error.is_refusal() && !shared.is_on_stdio() => {
                 tracing::debug!(upstream = %link.id(), %error, "no session for one call: the shared one serves it");
+                if is_same_for_all {
+                    link.sessions.set_single();
+                }
                 return Ok(None);
             }
             Err(error) => return Err(error),

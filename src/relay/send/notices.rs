@@ -29,6 +29,12 @@ pub(super) fn post_answer(link: &Arc<Link>, peer: &Arc<Peer>, body: Bytes) {
     link.post_later(peer, body, "an answer to the upstream's question", None);
 }
 
+/// Posts that a request of an upstream, which has this number, still waits for the caller, some time soon.
+pub(super) fn post_progress(link: &Arc<Link>, peer: &Arc<Peer>, body: Bytes, number: u64) {
+    let state = Some(OutboxState::Progress(number));
+    link.post_later(peer, body, "progress of the upstream's question", state);
+}
+
 /// Passes the caller's answer on: to the upstream whose request it answers, or to the call that
 /// collects it. Returns false if no request has that id.
 pub async fn answer(session: &CallerSession, caller: &Caller, response: &Response<'_>) -> bool {

@@ -16,16 +16,19 @@ use crate::bridge::{
 };
 use crate::guard::RequestGuard;
 use crate::json::{self, Object};
-use crate::memory::Reservation;
+use crate::memory::{OverBudget, Reservation};
 use crate::metrics::AskOutcome;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::message::{self, Id};
 use crate::protocol::method;
+use crate::record::Record;
+use crate::relay::call::Target;
+use crate::relay::send::client_span::ClientSpan;
 use crate::relay::send::in_flight::CancelOnDrop;
 use crate::relay::send::repeated::{RepeatedRequest, Resent};
 use crate::relay::{Payload, Scope};
 use crate::session::{Asker, CallerAnswer, CallerSession, PendingServerRequest};
-use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
+use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer, spans};
 
 /// Why a question is taken back, as the caller is told.
 const OVER: &str = "the call is over";
@@ -83,7 +86,11 @@ pub(in crate::relay) struct CallQuestions {
     kept: Vec<Reservation>,
     /// The time that the call has left. It stands still while the caller is asked.
     left: Duration,
-    /// The progress that the caller was told last, once the call was sent again.
+    /// When it began to stand still.
+    stopped: Option<Instant>,
+    /// Whether the call was sent again.
+    is_repeated: bool,
+    /// The most progress that the caller was told.
     progress: Option<f64>,
 }
 
@@ -108,6 +115,8 @@ pub(in crate::relay) enum QuestionEvent {
     Message(Bytes),
     /// The response, after all messages that come before it.
     Last(Payload),
+    /// It is time to send the call again, with these members.
+    Due(RetryMembers),
     /// The call was sent again.
     Resent(CancelOnDrop, Exchange),
     /// It could not be sent again.
@@ -119,14 +128,19 @@ pub(in crate::relay) enum QuestionEvent {
 impl CallQuestions {
     /// Makes room for the questions of a call that is about to be sent; `None` if it has none, because
     /// of its method, its caller or the eras.
+    ///
+    /// # Errors
+    /// There is no memory left to keep the call for another time.
     pub(super) fn of(
         scope: &Scope<'_>,
-        link: &Arc<Link>,
-        peer: &Arc<Peer>,
+        (link, peer): (&Arc<Link>, &Arc<Peer>),
+        target: &Target<'_>,
         outbound: &OutboundRequest,
         guard: Option<&RequestGuard>,
-    ) -> Option<Box<Self>> {
-        let session = askable(scope, peer)?;
+    ) -> Result<Option<Box<Self>>, OverBudget> {
+        let Some(session) = askable(scope, peer) else {
+            return Ok(None);
+        };
         // No other request may be answered so (2026-07-28 `basic/patterns/mrtr.mdx`).
         let may_ask = [
             method::TOOLS_CALL,
@@ -136,22 +150,24 @@ impl CallQuestions {
         let version = session.version();
         let client = AskableClient::read(version, session.capabilities());
         if !may_ask.contains(&outbound.method) || !client.takes_any() {
-            return None;
+            return Ok(None);
         }
         let patience = link.config.timeouts.ask;
         let seed = (session.number() << 16) ^ session.next_number();
-        Some(Box::new(Self {
+        Ok(Some(Box::new(Self {
             rounds: AskRounds::new(version, client, seed, patience),
             session: Arc::clone(session),
-            request: RepeatedRequest::of(scope, link, peer, outbound),
+            request: RepeatedRequest::of(scope, (link, peer), target, outbound)?,
             guard: guard.cloned(),
             phase: Phase::Running,
             ready: VecDeque::new(),
             open: Vec::new(),
             kept: Vec::new(),
             left: Duration::ZERO,
+            stopped: None,
+            is_repeated: false,
             progress: None,
-        }))
+        })))
     }
 
     /// Sends answers with this request from now on, because the call became a task.
@@ -167,7 +183,9 @@ impl CallQuestions {
     /// Takes an answer that is a question. The call has to be over at `deadline`, not counting the time
     /// in which its caller is asked.
     pub(in crate::relay) fn begin(&mut self, result: &str, deadline: Option<Instant>) {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        self.stopped = Some(now);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         self.left = left.unwrap_or(self.request.link.config.timeouts.call);
         let step = self.rounds.begin(result);
         self.announce_completed(false);
@@ -214,9 +232,7 @@ impl CallQuestions {
                 }
                 Phase::Pausing(until, members) => {
                     sleep_until(*until).await;
-                    let deadline = Instant::now() + self.left;
-                    self.phase = Phase::Sending(self.request.send(members, deadline), deadline);
-                    continue;
+                    return QuestionEvent::Due(std::mem::take(members));
                 }
                 Phase::Sending(sending, deadline) => {
                     let deadline = *deadline;
@@ -247,6 +263,29 @@ impl CallQuestions {
             };
             self.apply(step);
         }
+    }
+
+    /// Sends the call again, whose time goes on. Returns the span of this attempt, and for how long the
+    /// time stood still.
+    pub(in crate::relay) fn send_again(
+        &mut self,
+        members: &RetryMembers,
+        record: &mut Record,
+    ) -> (ClientSpan, Duration) {
+        let stopped = self.stopped.take();
+        self.is_repeated = true;
+        let request = &self.request;
+        let mut outbound = request.outbound(members, self.left);
+        let subject = (outbound.method, request.name.as_deref());
+        let to = (&*request.link, &*request.peer);
+        let span = ClientSpan::begin_about(record, to, subject, outbound.id);
+        if let Some(span) = span.span() {
+            spans::replace_parent(span, &mut outbound);
+        }
+        let deadline = Instant::now() + self.left;
+        self.phase = Phase::Sending(request.send(outbound, deadline), deadline);
+        let stood = stopped.map(|stopped| stopped.elapsed());
+        (span, stood.unwrap_or_default())
     }
 
     /// Takes the caller's answer, or the end of its time.
@@ -330,7 +369,8 @@ impl CallQuestions {
     }
 
     /// Returns whether the caller is told of this progress. A call that is sent again may begin at
-    /// nothing again, and progress has to increase (`basic/patterns/progress.mdx`).
+    /// nothing again, and progress has to increase (`basic/patterns/progress.mdx`). Until then it is the
+    /// upstream's own, and passes as it comes.
     pub(in crate::relay) fn passes(&mut self, params: &Object<'_>) -> bool {
         let Some(progress) = params.get("progress").and_then(|text| text.parse().ok()) else {
             return true;
@@ -339,7 +379,7 @@ impl CallQuestions {
         if is_more {
             self.progress = Some(progress);
         }
-        is_more
+        is_more || !self.is_repeated
     }
 }
 

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use crate::bridge::RetryMembers;
 use crate::caller::{Presence, Turn};
 use crate::json::{self, Object};
-use crate::memory::MemoryShare;
+use crate::memory::{MemoryShare, OverBudget, Reservation};
 use crate::protocol::era::Era;
 use crate::protocol::{headers, hops, meta};
 use crate::relay::Scope;
+use crate::relay::call::Target;
 use crate::relay::send::in_flight::{CancelOnDrop, SendingRequest};
 use crate::upstream::gate::Claim;
 use crate::upstream::{Exchange, Link, LinkError, OutboundRequest, Peer};
@@ -27,11 +28,15 @@ pub(super) struct RepeatedRequest {
     pub(super) link: Arc<Link>,
     pub(super) peer: Arc<Peer>,
     method: &'static str,
+    /// The upstream's own name of the tool or prompt, or the URI of the resource.
+    pub(super) name: Option<Arc<str>>,
     params: String,
     headers: HeaderMap,
     memory: MemoryShare,
     turn: Turn,
     presence: Option<Presence>,
+    /// The part of `limits.memory` that it takes.
+    _kept: Arc<Reservation>,
 }
 
 /// The outcome of sending it again: the guard that cancels it, and the exchange with the upstream.
@@ -39,23 +44,29 @@ pub(super) type Resent = Result<(CancelOnDrop, Result<Exchange, LinkError>), Lin
 
 impl RepeatedRequest {
     /// Keeps a request that is about to be sent.
+    ///
+    /// # Errors
+    /// There is no memory left for it.
     pub(super) fn of(
         scope: &Scope<'_>,
-        link: &Arc<Link>,
-        peer: &Arc<Peer>,
+        (link, peer): (&Arc<Link>, &Arc<Peer>),
+        target: &Target<'_>,
         outbound: &OutboundRequest,
-    ) -> Self {
+    ) -> Result<Self, OverBudget> {
         let claim = scope.claim();
-        Self {
+        let kept = outbound.memory.reserve(outbound.bytes())?;
+        Ok(Self {
             link: Arc::clone(link),
             peer: Arc::clone(peer),
             method: outbound.method,
+            name: target.name.clone(),
             params: outbound.params.clone(),
             headers: outbound.headers.clone(),
             memory: outbound.memory.clone(),
             turn: claim.turn,
             presence: claim.presence.cloned(),
-        }
+            _kept: Arc::new(kept),
+        })
     }
 
     /// Makes it a request about the task that the call became: the id of the task in place of what
@@ -70,6 +81,7 @@ impl RepeatedRequest {
         params.push('}');
         self.params = params;
         self.method = method;
+        self.name = None;
         headers::remove_params(&mut self.headers);
         if self.peer.era() == Era::Modern {
             headers::write_method(&mut self.headers, method);
@@ -90,14 +102,13 @@ impl RepeatedRequest {
         }
     }
 
-    /// Sends it again, once it has a place among the calls in flight. It has to be over at `deadline`.
+    /// Sends it again, as [`Self::outbound`] made it, once it has a place among the calls in flight. It has
+    /// to be over at `deadline`.
     pub(super) fn send(
         &self,
-        members: &RetryMembers,
+        outbound: OutboundRequest,
         deadline: Instant,
     ) -> BoxFuture<'static, Resent> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let outbound = self.outbound(members, left);
         let (link, peer) = (Arc::clone(&self.link), Arc::clone(&self.peer));
         let (turn, presence) = (self.turn, self.presence.clone());
         async move {

@@ -1,6 +1,8 @@
 //! Legacy callers over modern upstreams: what the upstream asks (`input_required`) becomes requests on
 //! the stream of the call, and the call is sent again with the answers.
 
+mod waited;
+
 use serde_json::{Value, json};
 
 use crate::support::asking::{Asking, Call};
@@ -168,6 +170,28 @@ async fn a_state_alone_goes_back_after_a_moment() {
     let (reply, ()) = tokio::join!(caller.call("up__ask", "{}"), upstream);
     assert_eq!(reply.text(), "done");
     assert!(begun.elapsed() >= std::time::Duration::from_millis(250));
+}
+
+#[tokio::test]
+async fn a_state_goes_back_to_the_round_that_it_came_with_only() {
+    let up = up().await;
+    let weir = weir(&up).start().await;
+    let caller = able(&weir).await;
+    let without = question(&[("a", FORM)], "null").replace(r#","requestState":null"#, "");
+    let with = question(&[("a", FORM)], "\"s\"");
+    let mut stream = begun(&caller, &up, &with).await;
+    for (sent, next) in [
+        (Some("\"s\""), &*without),
+        (None, &*with),
+        (Some("\"s\""), DONE),
+    ] {
+        let asked = stream.next().await.unwrap();
+        answer(&caller, &asked, "result", r#"{"action":"accept"}"#).await;
+        let retry = up.call().await;
+        assert_eq!(param(&retry, "requestState").as_deref(), sent);
+        retry.answer(next).await;
+    }
+    assert_eq!(stream.finish().await.text(), "done");
 }
 
 #[tokio::test]

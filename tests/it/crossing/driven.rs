@@ -533,7 +533,10 @@ async fn a_legacy_task_that_fails_ends_the_call_as_its_caller_knows_it() {
 async fn a_legacy_task_that_asks_is_refused_and_goes_on() {
     let up = legacy(LEGACY_TASKS).await;
     let weir = Weir::with(&up.yaml()).start().await;
-    let caller = weir.modern();
+    let mut caller = weir.modern();
+    caller.capabilities =
+        r#"{"elicitation":{"form":{},"url":{}},"sampling":{},"roots":{}}"#.to_owned();
+    let asked = ["elicitation/create", "sampling/createMessage", "roots/list"];
     let upstream = async {
         next(&up, "tools/call")
             .await
@@ -542,15 +545,34 @@ async fn a_legacy_task_that_asks_is_refused_and_goes_on() {
         let poll = about(&up, "tasks/get").await;
         poll.answer(&state("input_required", "")).await;
         let result = about(&up, "tasks/result").await;
-        result
-            .say(r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{}}"#)
-            .await;
-        let refused = up.answered("\"q\"").await;
-        assert_eq!(at(&refused, &["error", "code"]).as_deref(), Some("-32601"));
+        // On the stream of the request, and on that of its session.
+        for (number, method) in asked.into_iter().enumerate() {
+            for place in ["post", "get"] {
+                let id = format!("\"{place}-{number}\"");
+                let message =
+                    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{}}}}"#);
+                match place {
+                    "post" => result.say(&message).await,
+                    _ => up.tell(&result.session, &message).await,
+                }
+                let refused = up.answered(&id).await;
+                assert_eq!(at(&refused, &["error", "code"]).as_deref(), Some("-32601"));
+            }
+        }
         result.answer(DONE).await;
     };
     let (reply, ()) = tokio::join!(caller.call("up__required", "{}"), upstream);
     assert_eq!(reply.result(), complete());
+    let opened = up.requests("initialize");
+    let declared = opened
+        .iter()
+        .map(|one| one.raw(&["params", "capabilities"]));
+    assert_eq!(
+        declared.collect::<Vec<_>>(),
+        [Some("{}".to_owned())],
+        "the task is in the session that declares nothing"
+    );
+    assert_eq!(weir.metric("weir_parked_calls").await, 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod ends;
 mod replicas;
 mod states;
 mod urls;
+mod waiting;
 
 use serde_json::{Value, json};
 

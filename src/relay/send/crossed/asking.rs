@@ -1,6 +1,7 @@
 //! The questions of one call on their way to its caller, and the answers on their way back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -10,8 +11,18 @@ use super::demanded::Demanded;
 use super::messages::GATHER;
 use super::phase::{CallPhase, ParkedPhase};
 use crate::protocol::message::{self, Id};
+use crate::relay::send::notices::post_progress;
 use crate::session::{ParkedCall, Resumption};
 use crate::upstream::RelayedMessage;
+
+/// The time between two signs to an upstream that its questions still wait, and the least number of
+/// signs in `timeouts.ask`. Servers give a question a minute or so, which progress prolongs.
+const SIGNS: (Duration, u32) = (Duration::from_secs(20), 4);
+
+/// Returns when the upstream is told next that its questions wait, where callers have this long.
+fn next_sign(lives: Duration) -> Instant {
+    Instant::now() + SIGNS.0.min(lives / SIGNS.1)
+}
 
 impl CrossedCall {
     /// Asks the caller all that is open, and parks the call.
@@ -44,7 +55,9 @@ impl CrossedCall {
         let lives = self.setup.session.link.config.timeouts.ask;
         self.phase = CallPhase::Parked(ParkedPhase {
             resumed,
+            since: Instant::now(),
             expires: Some(Instant::now() + lives),
+            next_sign: next_sign(lives),
             answer: None,
             progress: None,
         });
@@ -70,6 +83,7 @@ impl CrossedCall {
             digest,
             caller,
             deadline,
+            extension,
             ..
         } = &self.setup;
         self.round += 1;
@@ -85,12 +99,14 @@ impl CrossedCall {
         let lives = session.link.config.timeouts.ask;
         let state = crossings.seal(at, caller.key(), *digest, lives).ok()?;
         let (resume, resumed) = oneshot::channel();
+        let now = Instant::now();
         let call = ParkedCall {
             link: Arc::clone(&session.link),
             peer: Arc::clone(&session.peer),
             number: self.known_as,
             keys,
-            left: deadline.saturating_duration_since(Instant::now()),
+            left: deadline.saturating_duration_since(now),
+            longest: extension.map(|extension| extension.latest().saturating_duration_since(now)),
             resume,
         };
         if let Err(error) = crossings.park(at, call) {
@@ -98,6 +114,19 @@ impl CrossedCall {
             return None;
         }
         Some((state, resumed))
+    }
+
+    /// Tells an upstream that wants progress that its questions still wait for the caller.
+    pub(super) fn tell_waiting(&mut self) {
+        let CallPhase::Parked(parked) = &mut self.phase else {
+            return;
+        };
+        let session = &self.setup.session;
+        parked.next_sign = next_sign(session.link.config.timeouts.ask);
+        self.signs += 1;
+        for (number, message) in self.asks.progress(self.signs) {
+            post_progress(&session.link, &session.peer, message, number);
+        }
     }
 
     /// Goes on with the caller's answers.
@@ -112,11 +141,17 @@ impl CrossedCall {
         self.post_all(responses.unwrap_or_default());
         let before = std::mem::replace(&mut self.phase, CallPhase::Running(out.clone()));
         let CallPhase::Parked(ParkedPhase {
-            answer, progress, ..
+            since,
+            answer,
+            progress,
+            ..
         }) = before
         else {
             return None;
         };
+        if let Some(extension) = &mut self.setup.extension {
+            extension.postpone(since.elapsed());
+        }
         if let Some(progress) = progress {
             let _ = out.send(RelayedMessage::Message(progress)).await;
         }

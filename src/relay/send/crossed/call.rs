@@ -13,7 +13,7 @@ use super::source::{CallSource, Sourced};
 use crate::bridge::{AskKind, AskableClient, OpenAsks};
 use crate::caller::Caller;
 use crate::live::Live;
-use crate::memory::Reservation;
+use crate::memory::{OverBudget, Reservation};
 use crate::protocol::era::{Era, Version};
 use crate::protocol::{message, method};
 use crate::relay::hops::DeadlineExtension;
@@ -64,9 +64,11 @@ pub(super) struct CrossedCall {
     pub(super) exchange: ExchangeId,
     /// The number of times that the caller was asked.
     pub(super) round: u32,
+    /// The number of times that the upstream was told that its questions wait.
+    pub(super) signs: u64,
     pub(super) asks: OpenAsks,
-    /// The part of `limits.memory` that open questions take.
-    pub(super) kept: Option<Reservation>,
+    /// The part of `limits.memory` that open questions take, and the request where it may be sent again.
+    pub(super) kept: Reservation,
     pub(super) source: CallSource,
     pub(super) phase: CallPhase,
     /// Told when the upstream begins to answer, or why it does not.
@@ -119,19 +121,22 @@ impl CrossedCall {
         let (method, number) = (outbound.method, outbound.id);
         let until = Instant::now() + AS_LONG_AS_IT_TAKES;
         let may_demand = setup.client.takes(AskKind::Url);
-        let kept = may_demand.then(|| outbound.clone());
+        let outbound_again = may_demand.then(|| outbound.clone());
+        let bytes = outbound_again.as_ref().map_or(0, OutboundRequest::bytes);
+        let kept = link.memory.reserve(bytes)?;
         let sending = transmit(link, peer, outbound, until);
         Ok(Self {
             method,
             number,
             known_as: number,
-            outbound: kept,
+            outbound: outbound_again,
             demanded: None,
             is_sent: false,
             exchange,
             round: 0,
+            signs: 0,
             asks: OpenAsks::new(version, setup.client),
-            kept: link.memory.reserve(0).ok(),
+            kept,
             source: CallSource::Sending(sending),
             phase: CallPhase::Running(out),
             begun: Some(begun),
@@ -139,6 +144,15 @@ impl CrossedCall {
             generation: setup.live.watch(),
             setup,
         })
+    }
+
+    /// Takes as much of `limits.memory` as is kept now.
+    ///
+    /// # Errors
+    /// As much is not left.
+    pub(super) fn count_kept(&mut self) -> Result<(), OverBudget> {
+        let request = self.outbound.as_ref().map_or(0, OutboundRequest::bytes);
+        self.kept.resize(request + self.asks.bytes())
     }
 
     pub(super) async fn run(mut self) {
@@ -203,6 +217,10 @@ impl CrossedCall {
             CallEvent::Caller(CallerEvent::Left) => Some(CallEnd::Left),
             CallEvent::Caller(CallerEvent::Resumed(resumption)) => self.go_on(resumption).await,
             CallEvent::Caller(CallerEvent::Gone) => Some(CallEnd::Abandoned),
+            CallEvent::Caller(CallerEvent::StillWaits) => {
+                self.tell_waiting();
+                None
+            }
             CallEvent::Caller(CallerEvent::Expired) | CallEvent::Drained => self.abandon(),
             CallEvent::Published if self.is_listed() => None,
             CallEvent::Published => self.abandon(),

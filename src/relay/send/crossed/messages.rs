@@ -47,16 +47,15 @@ impl CrossedCall {
     /// Takes a request of the upstream: a question, or one that weir answers.
     fn take_request(&mut self, request: &Request<'_>, is_outside: bool) {
         let session = &mut self.setup.session;
-        if is_outside {
+        // A process has one channel, on which everything comes in order.
+        if is_outside && !session.peer.is_on_stdio() {
             session.note_asked();
         }
         let (link, peer) = (Arc::clone(&session.link), Arc::clone(&session.peer));
         if let Some(answer) = self.asks.take(request) {
             return post_answer(&link, &peer, answer);
         }
-        let bytes = self.asks.bytes();
-        let kept = self.kept.as_mut().map(|kept| kept.resize(bytes));
-        if !matches!(kept, Some(Ok(()))) {
+        if self.count_kept().is_err() {
             return self.refuse_all();
         }
         if !self.phase.is_parked() {
@@ -76,9 +75,8 @@ impl CrossedCall {
         for answer in answers {
             post_answer(&session.link, &session.peer, answer);
         }
-        if let Some(kept) = &mut self.kept {
-            let _ = kept.resize(self.asks.bytes());
-        }
+        // Never fails: it becomes less.
+        let _ = self.count_kept();
     }
 
     async fn take_notification(

@@ -18,8 +18,12 @@ pub(super) enum CallPhase {
 /// The part of a call that waits for its caller.
 pub(super) struct ParkedPhase {
     pub(super) resumed: oneshot::Receiver<Resumption>,
+    /// When the caller was asked.
+    pub(super) since: Instant,
     /// When it is not waited for any more; `None` once it is about to come back.
     pub(super) expires: Option<Instant>,
+    /// When the upstream is told next that its questions still wait.
+    pub(super) next_sign: Instant,
     /// The end of the call, if it came meanwhile.
     pub(super) answer: Option<Result<Bytes, LinkError>>,
     /// The newest progress meanwhile.
@@ -36,6 +40,8 @@ pub(super) enum CallerEvent {
     Gone,
     /// Its time is over.
     Expired,
+    /// It is time to tell the upstream that its questions still wait.
+    StillWaits,
 }
 
 impl CallPhase {
@@ -71,6 +77,7 @@ impl CallPhase {
                         Err(_) => CallerEvent::Gone,
                     },
                     () = expired => CallerEvent::Expired,
+                    () = sleep_until(parked.next_sign) => CallerEvent::StillWaits,
                 }
             }
         }
