@@ -29,7 +29,8 @@ const BESIDES: usize = 8 << 20;
 const LITTLE: usize = 128 << 10;
 
 /// A share of at most this many bytes is refused nothing as long as the whole budget is not used up: a
-/// connection with a small request needs no more. So those that take a little each leave room for it.
+/// connection with a small request needs no more. The last sixteenth is for those only, so that many
+/// that take a little each leave room for one more.
 const LEAST: usize = 64 << 10;
 
 /// The budget does not allow to keep these bytes now.
@@ -125,9 +126,12 @@ impl Share {
         let (limit, configured) = (self.budget.limit.load(Relaxed), self.budget.limit());
         let take = |used: usize| {
             let used = used.saturating_add(bytes);
-            let fits = held <= limit.saturating_sub(used)
-                || (held <= LITTLE && used <= configured - configured / 16)
-                || (held <= LEAST && used <= configured);
+            let fits = match held {
+                ..=LEAST => used <= configured,
+                _ if used > configured - configured / 16 => false,
+                ..=LITTLE => true,
+                _ => held <= limit.saturating_sub(used),
+            };
             fits.then_some(used)
         };
         // Nothing is added that does not fit, not even for a moment, in which others would be refused.
