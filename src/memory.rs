@@ -126,11 +126,12 @@ impl Share {
         let (limit, configured) = (self.budget.limit.load(Relaxed), self.budget.limit());
         let take = |used: usize| {
             let used = used.saturating_add(bytes);
-            let fits = match held {
-                ..=LEAST => used <= configured,
-                _ if used > configured - configured / 16 => false,
-                ..=LITTLE => true,
-                _ => held <= limit.saturating_sub(used),
+            let fits = match held <= LEAST {
+                true => used <= configured,
+                false => {
+                    let leaves_rest = used <= configured - configured / 16;
+                    leaves_rest && (held <= LITTLE || held <= limit.saturating_sub(used))
+                }
             };
             fits.then_some(used)
         };
