@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from serving import QuietHandler, serve
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "number"}}}
@@ -27,9 +28,7 @@ class AskingServers:
         self.answers: dict[str, queue.Queue[dict[str, Any]]] = {}
         servers = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 message = json.loads(body)
@@ -65,16 +64,7 @@ class AskingServers:
                 self.wfile.write(f"data: {json.dumps({'jsonrpc': '2.0', **message})}\n\n".encode())
                 self.wfile.flush()
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 256
-            daemon_threads = True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server, self.url = serve(Handler)
 
     def next(self) -> int:
         with self.lock:

@@ -85,6 +85,16 @@ impl Call {
         self.write(&format!("data: {message}\n\n")).await;
     }
 
+    /// Progress of so much, by the token of the call.
+    pub async fn report(&self, done: u32) {
+        let token = self.request.raw(&["params", "_meta", "progressToken"]);
+        let token = token.expect("a token");
+        self.say(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{done}}}}}"#
+        ))
+        .await;
+    }
+
     /// Anything on the stream.
     pub async fn write(&self, text: &str) {
         self.write_bytes(text.as_bytes()).await;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{DONE, FORM, V, able, answer, begun, question, up, weir};
 use crate::leaks::until;
-use crate::support::asking::{Asking, Call};
+use crate::support::asking::Asking;
 use crate::support::client::{Legacy, Stream, call_params};
 use crate::support::otlp::{OtlpReceiver, SentSpan};
 use crate::support::upstream::Recorded;
@@ -27,14 +27,6 @@ async fn asked(caller: &Legacy, up: &Asking, meta: (&str, &str)) -> (Stream, Str
     let (mut stream, ()) = tokio::join!(ask.stream(), upstream);
     let asked = stream.next().await.unwrap();
     (stream, asked)
-}
-
-fn progress(call: &Call, done: u32) -> String {
-    let token = call.request.raw(&["params", "_meta", "progressToken"]);
-    let token = token.unwrap();
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{done}}}}}"#
-    )
 }
 
 #[tokio::test]
@@ -69,7 +61,7 @@ async fn progress_passes_as_it_comes_until_the_call_is_sent_again() {
     let upstream = async {
         let call = up.call().await;
         for done in [2, 1, 1, 3] {
-            call.say(&progress(&call, done)).await;
+            call.report(done).await;
         }
         call.answer(&question(&[("a", FORM)], "\"1\"")).await;
     };
@@ -83,7 +75,7 @@ async fn progress_passes_as_it_comes_until_the_call_is_sent_again() {
     answer(&caller, &asked, "result", YES).await;
     let retry = up.call().await;
     for done in [3, 4, 2] {
-        retry.say(&progress(&retry, done)).await;
+        retry.report(done).await;
     }
     retry.answer(DONE).await;
     let reply = stream.finish().await;
@@ -108,7 +100,7 @@ async fn the_longest_time_of_a_call_stands_still_while_its_caller_is_asked() {
     let upstream = async {
         for done in 1..=6 {
             sleep(Duration::from_millis(200)).await;
-            retry.say(&progress(&retry, done)).await;
+            retry.report(done).await;
         }
         retry.answer(DONE).await;
     };

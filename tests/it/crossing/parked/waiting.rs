@@ -41,14 +41,6 @@ async fn an_upstream_that_wants_progress_is_told_that_its_question_waits() {
     assert_eq!(reply.text(), "done");
 }
 
-fn progress(call: &Call, done: u32) -> String {
-    let token = call.request.raw(&["params", "_meta", "progressToken"]);
-    let token = token.unwrap();
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{done}}}}}"#
-    )
-}
-
 #[tokio::test]
 async fn the_longest_time_of_a_call_stands_still_while_its_caller_is_away() {
     let up = server().start().await;
@@ -63,7 +55,7 @@ async fn the_longest_time_of_a_call_stands_still_while_its_caller_is_away() {
         up.answered("1").await;
         for done in 1..=5 {
             sleep(Duration::from_millis(200)).await;
-            call.say(&progress(&call, done)).await;
+            call.report(done).await;
         }
         call.say(&ask("2", ROOTS)).await;
     };
@@ -87,7 +79,7 @@ async fn all_rounds_of_a_call_have_one_longest_time() {
     // Reports progress for three seconds, of five that it has.
     let works = async |call: &Call| {
         for done in 1..=20 {
-            call.say(&progress(call, done)).await;
+            call.report(done).await;
             sleep(Duration::from_millis(150)).await;
         }
     };
@@ -106,7 +98,7 @@ async fn all_rounds_of_a_call_have_one_longest_time() {
             if gone.is_ok() {
                 return;
             }
-            call.say(&progress(&call, done)).await;
+            call.report(done).await;
         }
         panic!("it goes on for ever");
     };
