@@ -5,6 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::admin::WeirStatus;
+use crate::admin::events::Signs;
 use crate::page::assets::{HTMX, HTMX_SSE, ICON, STYLE};
 use crate::page::door::Visitor;
 use crate::page::text::{cell, plain, span_words};
@@ -111,8 +112,8 @@ pub(super) enum ActionOutcome {
 pub(super) struct PageFrame<'p> {
     pub(super) view: PageView,
     pub(super) visitor: Visitor,
-    /// `None` for those who may not see it.
-    pub(super) status: Option<&'p WeirStatus>,
+    /// The status, and the signs that it was drawn from; `None` for those who may not see it.
+    pub(super) status: Option<(&'p WeirStatus, Signs)>,
     pub(super) outcome: Option<ActionOutcome>,
     pub(super) content: Markup,
 }
@@ -147,11 +148,11 @@ impl PageFrame<'_> {
                             }
                         }
                     }
-                    @if status.is_some() {
-                        div hidden "hx-sse:connect"=(view.link("page/stream")) {}
+                    @if let Some((_, seen)) = status {
+                        div hidden "hx-sse:connect"=(view.link(&format!("page/stream?seen={seen}"))) {}
                     }
                     main #content tabindex="-1" {
-                        @if let Some(status) = status { (facts(status)) }
+                        @if let Some((status, _)) = status { (facts(status)) }
                         p #outcome .outcome .bad[failed] role="status" aria-live="polite" {
                             @if failed { strong { "Not done: " } }
                             @if !words.is_empty() { (cell(words)) }

@@ -33,12 +33,14 @@ impl PageState {
     ) -> Response {
         let operators = self.operators.clone();
         let drawing = move || {
+            // Before all else is looked at: what changes from now on is not in what is drawn.
+            let seen = *operators.events.signs().borrow();
             let snapshot = operators.live.load_full();
             let weir = WeirStatus::of(&operators, &snapshot);
             let frame = PageFrame {
                 view,
                 visitor,
-                status: Some(&weir),
+                status: Some((&weir, seen)),
                 outcome,
                 content: draw(&snapshot),
             };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -33,15 +33,21 @@ struct SignStream {
     _place: OwnedSemaphorePermit,
 }
 
-/// Answers `GET /page/stream`: an event stream of at most two messages a second. 503 beyond
-/// [`MOST`] streams.
-pub(super) async fn stream(State(page): State<Arc<PageState>>) -> Response {
+/// Answers `GET /page/stream`: an event stream of at most two messages a second. The first message names
+/// what has changed since the signs in `seen`, which the page was drawn from. 503 beyond [`MOST`] streams.
+pub(super) async fn stream(
+    State(page): State<Arc<PageState>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let Ok(place) = Arc::clone(&page.streams).try_acquire_owned() else {
         let later = (header::RETRY_AFTER, HeaderValue::from_static("30"));
         return (StatusCode::SERVICE_UNAVAILABLE, [later]).into_response();
     };
-    let mut signs = page.operators.events.signs();
-    let told = *signs.borrow_and_update();
+    let signs = page.operators.events.signs();
+    let seen = query
+        .as_deref()
+        .and_then(|query| query.strip_prefix("seen="));
+    let told = seen.and_then(Signs::parse).unwrap_or(*signs.borrow());
     let open = SignStream {
         signs,
         told,
@@ -64,17 +70,17 @@ impl SignStream {
         if Instant::now() >= self.ends {
             return None;
         }
-        match tokio::time::timeout(TICK, self.signs.changed()).await {
-            Err(_) => Some(message(&["weir-tick"])),
-            Ok(Err(_)) => None,
-            Ok(Ok(())) => {
-                tokio::time::sleep(PAUSE).await;
-                let now = *self.signs.borrow_and_update();
-                let names = changed(&self.told, &now);
-                self.told = now;
-                Some(message(&names))
-            }
+        let told = self.told;
+        let changes = self.signs.wait_for(|now| *now != told);
+        match tokio::time::timeout(TICK, changes).await {
+            Err(_) => return Some(message(&["weir-tick"])),
+            Ok(Err(_)) => return None,
+            Ok(Ok(_)) => {}
         }
+        tokio::time::sleep(PAUSE).await;
+        let now = *self.signs.borrow_and_update();
+        self.told = now;
+        Some(message(&changed(&told, &now)))
     }
 }
 
@@ -104,6 +110,20 @@ fn message(names: &[&str]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signs_are_read_as_they_are_written() {
+        let signs = Signs {
+            generation: 1,
+            states: 2,
+            events: u64::MAX,
+            records: 4,
+        };
+        assert_eq!(Signs::parse(&signs.to_string()), Some(signs));
+        for wrong in ["", "1.2.3", "1.2.3.4.5", "1.2.3.x", "-1.2.3.4"] {
+            assert_eq!(Signs::parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_message_names_what_has_changed() {

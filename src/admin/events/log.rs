@@ -44,6 +44,33 @@ pub struct Signs {
     pub records: u64,
 }
 
+impl Signs {
+    /// Reads what `Display` writes; `None` if it is something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.splitn(4, '.').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(Self {
+            generation: next()?,
+            states: next()?,
+            events: next()?,
+            records: next()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Signs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            generation,
+            states,
+            events,
+            records,
+        } = self;
+        write!(f, "{generation}.{states}.{events}.{records}")
+    }
+}
+
 /// The last events, and a notification of changes.
 #[derive(Debug)]
 pub struct EventLog {

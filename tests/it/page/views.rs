@@ -263,6 +263,29 @@ async fn a_text_is_found_in_names_and_descriptions_of_the_catalog_in_force() {
 }
 
 #[tokio::test]
+async fn a_page_is_told_what_changed_before_its_stream_was_open() {
+    let jira = Upstream::named("jira").tools(["search"]).start().await;
+    let weir = started(Weir::over([&jira]), "reading: open").await;
+    weir.wait_tools(["jira__search"]).await;
+    let drawn = wait_for(&weir, "", "/page/events", "jira").await;
+    let (_, stream) = drawn.text.split_once("hx-sse:connect=\"../").unwrap();
+    let (stream, _) = stream.split_once('"').unwrap();
+    jira.add_tool("read");
+    weir.resync("jira").await;
+    wait_for(&weir, "", "/page/events", "jira__read").await;
+    let opening = pool().get(weir.admin_url(&format!("/{stream}")));
+    let mut open = opening.send().await.unwrap();
+    let mut text = String::new();
+    let wait = async {
+        while !text.contains("event: weir-catalog\n") {
+            let chunk = open.chunk().await.unwrap().unwrap();
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    bounded("the event", wait).await;
+}
+
+#[tokio::test]
 async fn the_stream_of_a_page_names_what_changed_and_streams_are_few() {
     let jira = Upstream::named("jira").tools(["search"]).start().await;
     let weir = started(Weir::over([&jira]), "reading: open").await;
