@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::catalog::{Catalog, Page};
 use crate::http1::{Answer, Connection};
 use crate::sse::EventStream;
+use crate::transport::Transport;
 
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
@@ -130,8 +131,19 @@ impl Caller {
 
     /// Presents a credential with each request.
     pub(crate) fn with_credential(mut self, credential: Option<&str>) -> Self {
+        self.present(credential);
+        self
+    }
+
+    /// Presents another credential from now on.
+    pub(crate) fn present(&mut self, credential: Option<&str>) {
         self.credential = credential.map(str::to_owned);
         self.write_head();
+    }
+
+    /// Calls over another transport than plain HTTP/1.1.
+    pub(crate) fn over(mut self, transport: Transport) -> Self {
+        self.connection = Connection::over(self.connection.address(), transport);
         self
     }
 

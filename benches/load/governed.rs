@@ -24,6 +24,9 @@ const PRINCIPALS: usize = 1_000;
 const CLASSES: usize = 20;
 const POLICIES: usize = 50;
 const ISSUER: &str = "https://issuer.example";
+/// Tokens that differ, of as many callers as there are at once: more than weir remembers.
+const NEW_TOKENS: usize = 24_000;
+const CALLERS: usize = 32;
 /// Lists of each subject in each round.
 const LISTS: usize = 60;
 /// The time for which weir is left alone before its memory is read.
@@ -63,6 +66,16 @@ pub(crate) fn write_files(folder: &Path) -> Result<(), String> {
         let _ = writeln!(hashes, "{id}: {{ subject: p{number}, hash: \"{hash}\" }}");
         let _ = writeln!(keys, "{}", made.expose());
     }
+    let mut new_tokens = String::new();
+    for number in 0..NEW_TOKENS {
+        let claims = json!({
+            "iss": ISSUER, "aud": "weir", "sub": format!("p{}", number % CALLERS), "exp": end,
+            "jti": number.to_string(), "groups": ["g0"],
+        });
+        let _ = writeln!(new_tokens, "{}", key.sign(&json!({ "kid": "k" }), &claims));
+    }
+    crate::transport::write_certificate(folder)?;
+    write("new_tokens.txt", &new_tokens)?;
     write("jwks.json", &jwks(&[key.jwk("k")]))?;
     write("tokens.txt", &tokens)?;
     write("keys.txt", &keys)?;

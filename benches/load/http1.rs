@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::sse::Events;
+use crate::transport::{Http2, Stream, Transport};
 
 /// The time that any single answer may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -22,7 +22,10 @@ const LINGER: Duration = Duration::from_millis(500);
 
 pub(crate) struct Connection {
     address: SocketAddr,
-    stream: Option<TcpStream>,
+    transport: Transport,
+    stream: Option<Stream>,
+    /// The connection, of a subject that is called in HTTP/2.
+    http2: Option<Http2>,
     /// Received and not yet decoded.
     inbox: Vec<u8>,
     body: Vec<u8>,
@@ -55,9 +58,16 @@ pub(crate) struct Head {
 impl Connection {
     /// Connects at the first exchange, and again after a failed one.
     pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::over(address, Transport::Plain)
+    }
+
+    /// The same over another transport.
+    pub(crate) fn over(address: SocketAddr, transport: Transport) -> Self {
         Self {
             address,
+            transport,
             stream: None,
+            http2: None,
             inbox: Vec::with_capacity(1 << 14),
             body: Vec::with_capacity(1 << 12),
             message: Vec::with_capacity(1 << 12),
@@ -79,9 +89,15 @@ impl Connection {
         request: &[u8],
         id: Option<u64>,
     ) -> Result<Answer, String> {
+        if matches!(self.transport, Transport::Http2) {
+            return self.exchange_http2(request, id).await;
+        }
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => self.connect().await?,
+            None => {
+                self.inbox.clear();
+                Stream::connect(self.address, &self.transport).await?
+            }
         };
         let exchange = self.exchange_on(&mut stream, request, id);
         let (answer, reusable) = timeout(LIMIT, exchange)
@@ -91,19 +107,23 @@ impl Connection {
         Ok(answer)
     }
 
-    async fn connect(&mut self) -> Result<TcpStream, String> {
-        self.inbox.clear();
-        let stream = TcpStream::connect(self.address)
+    async fn exchange_http2(&mut self, request: &[u8], id: Option<u64>) -> Result<Answer, String> {
+        let mut connection = match self.http2.take() {
+            Some(connection) => connection,
+            None => Http2::connect(self.address).await?,
+        };
+        let exchange = connection.exchange(request, id, &mut self.message);
+        let answer = timeout(LIMIT, exchange)
             .await
-            .map_err(|error| format!("connect: {error}"))?;
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+            .map_err(|_| format!("no answer in {LIMIT:?}"))??;
+        self.http2 = Some(connection);
+        Ok(answer)
     }
 
     /// The answer, and whether the connection can be used again.
     async fn exchange_on(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         request: &[u8],
         id: Option<u64>,
     ) -> Result<(Answer, bool), String> {
@@ -134,7 +154,7 @@ impl Connection {
         Ok((answer, reusable))
     }
 
-    async fn read_body(&mut self, stream: &mut TcpStream, framing: &Framing) -> Result<(), String> {
+    async fn read_body(&mut self, stream: &mut Stream, framing: &Framing) -> Result<(), String> {
         match *framing {
             Framing::Length(length) => {
                 // The long part of a long body is read where it stays.
@@ -169,7 +189,7 @@ impl Connection {
     /// Reads events up to the response with the id, and then the end of the stream.
     async fn read_events(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         framing: &Framing,
         id: u64,
     ) -> Result<(Instant, bool), String> {
@@ -215,7 +235,7 @@ impl Connection {
     }
 }
 
-async fn receive(stream: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), String> {
+async fn receive(stream: &mut Stream, into: &mut Vec<u8>) -> Result<(), String> {
     match stream.read_buf(into).await {
         Ok(0) => Err("closed by the server".into()),
         Ok(_) => Ok(()),
@@ -223,7 +243,7 @@ async fn receive(stream: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), Strin
     }
 }
 
-fn is_response(data: &[u8], id: u64) -> bool {
+pub(crate) fn is_response(data: &[u8], id: u64) -> bool {
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]

@@ -57,6 +57,7 @@ mod streams;
 mod summary;
 mod swap;
 mod tools;
+mod transport;
 mod upstream;
 mod weirs;
 

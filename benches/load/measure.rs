@@ -279,7 +279,9 @@ async fn work(
 ) {
     let target = &targets[number % targets.len()];
     let mut caller = Caller::new(target.address, point.era());
-    caller = caller.with_credential(target.credential(number));
+    caller = caller
+        .with_credential(target.credential(number))
+        .over(target.transport.clone());
     let keeps_session = matches!(point.work, Work::Call | Work::List);
     let mut opened = !keeps_session;
     for _ in 0..3 {
@@ -298,6 +300,9 @@ async fn work(
     let mut count = number;
     while opened && tally.phase.get() != Phase::Over {
         count += 1;
+        if target.presents_new {
+            caller.present(target.credential(number + count * point.callers));
+        }
         let done = match point.work {
             Work::Call => {
                 let tool = &target.tools[count % target.tools.len()];
@@ -333,7 +338,10 @@ async fn work(
 
 /// A text like no other of the run, so that an answer to another call is noticed.
 pub(crate) fn text(caller: usize, count: usize, bytes: usize) -> String {
-    format!("{:x<bytes$}", format!("caller {caller} call {count} "))
+    let mut text = format!("caller {caller} call {count} ");
+    let more = bytes.saturating_sub(text.len());
+    text.extend(std::iter::repeat_n('x', more));
+    text
 }
 
 async fn upstream_lists(setup: &Setup, point: Point) -> u64 {

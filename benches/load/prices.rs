@@ -20,7 +20,12 @@ pub(crate) async fn run(
     let kinds = [
         Kind::Route,
         Kind::Weir,
+        Kind::Saas,
+        Kind::Sigv4,
+        Kind::Http2,
+        Kind::Tls,
         Kind::Tokens,
+        Kind::NewTokens,
         Kind::Classes,
         Kind::Arguments,
         Kind::Limited,
@@ -43,7 +48,9 @@ pub(crate) async fn run(
         Kind::Everything,
     ];
     let texts = [(CALLERS, 10 * KIB), (CALLERS, 100 * KIB)];
-    measure_calls(run_files, plan, &by_the_byte, &texts, results).await
+    measure_calls(run_files, plan, &by_the_byte, &texts, results).await?;
+    report::prices(&results.samples);
+    Ok(())
 }
 
 async fn measure_calls(

@@ -52,6 +52,9 @@ pub(crate) fn name(kind: Kind) -> &'static str {
         Kind::Sigv4 => "weir, sigv4",
         Kind::Keys => "weir, API keys",
         Kind::Tokens => "weir, tokens",
+        Kind::NewTokens => "weir, tokens not seen before",
+        Kind::Http2 => "weir, HTTP/2",
+        Kind::Tls => "weir, TLS",
         Kind::Classes => "weir, tokens, policies",
         Kind::Arguments => "weir, tokens, policies on arguments",
         Kind::Sampled => "weir, spans of a tenth",
@@ -81,11 +84,34 @@ pub(crate) fn title(point: Point) -> String {
     };
     let era = if modern { ", 2026-07-28" } else { "" };
     let plural = if callers == 1 { "" } else { "s" };
-    let long = match text {
-        0..KIB => "",
-        _ => ", 1 KiB of argument",
+    let long = match text / KIB {
+        0 => String::new(),
+        kib => format!(", {kib} KiB of argument"),
     };
     format!("{work}, {callers} caller{plural}{era}{long}")
+}
+
+/// Prints what each subject's calls cost more than those of a plain weir, as a table of Markdown.
+pub(crate) fn prices(samples: &[Sample]) {
+    for (point, subjects) in summaries(samples) {
+        let Some(plain) = subjects.get(&Kind::Weir) else {
+            continue;
+        };
+        let mut table = table(&[&title(point), "CPU of a call", "more", "of weir", "p50"]);
+        table.load_style(presets::ASCII_MARKDOWN);
+        for (kind, figures) in &subjects {
+            let micros = |micros: f64| format!("{} µs", number(micros, 1));
+            let cells = vec![
+                name(*kind).to_owned(),
+                micros(figures.cpu_us),
+                micros(figures.cpu_us - plain.cpu_us),
+                format!("{} ×", number(figures.cpu_us / plain.cpu_us, 2)),
+                time(figures.p50_us),
+            ];
+            row(&mut table, cells);
+        }
+        say(&format!("\n{table}"));
+    }
 }
 
 /// Prints what was measured at one point.

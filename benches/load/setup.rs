@@ -14,6 +14,7 @@ use crate::http1::Connection;
 use crate::processes::Process;
 use crate::procfs;
 use crate::tools;
+use crate::transport::Transport;
 use crate::upstream::UpstreamEras;
 use crate::weirs::{self, WeirSettings};
 
@@ -39,10 +40,16 @@ pub(crate) enum Kind {
     Keys,
     /// weir, whose callers have tokens
     Tokens,
-    /// The same, under policies that tell classes of callers apart
+    /// The same, with a token at each call that was not seen lately
+    NewTokens,
+    /// weir, whose callers have tokens, under policies that tell classes of callers apart
     Classes,
     /// The same, under policies that read the arguments of the tools that are called
     Arguments,
+    /// weir, called in HTTP/2
+    Http2,
+    /// weir, called over TLS
+    Tls,
     /// weir, which records a tenth of the calls as spans
     Sampled,
     /// weir, which records every call as spans
@@ -108,6 +115,9 @@ pub(crate) struct Target {
     pub(crate) tools: Vec<String>,
     /// The credentials that callers present, each another one in turn; empty without any.
     pub(crate) credentials: Rc<[String]>,
+    /// Each call presents another credential of the same caller.
+    pub(crate) presents_new: bool,
+    pub(crate) transport: Transport,
 }
 
 impl Target {
@@ -219,10 +229,17 @@ impl Setup {
             }
         };
         let credentials = weirs::credentials(kind, &run_files.folder);
+        let transport = match kind {
+            Kind::Tls => Transport::tls(&run_files.folder)?,
+            Kind::Http2 => Transport::Http2,
+            _ => Transport::Plain,
+        };
         let targets = targets.into_iter().map(|(port, tools)| Target {
             address: local(port),
             tools,
             credentials: Rc::clone(&credentials),
+            presents_new: kind == Kind::NewTokens,
+            transport: transport.clone(),
         });
         Ok(Subject {
             kind,
@@ -413,9 +430,11 @@ impl Subject {
 
     /// The status of `GET /readyz`.
     pub(crate) async fn readiness(&self) -> Result<u16, String> {
-        let address = self.targets[0].address;
+        let Target {
+            address, transport, ..
+        } = &self.targets[0];
         let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\n\r\n");
-        let mut connection = Connection::new(address);
+        let mut connection = Connection::over(*address, transport.clone());
         let answer = connection.exchange(request.as_bytes(), None).await?;
         Ok(answer.status)
     }

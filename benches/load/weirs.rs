@@ -7,6 +7,8 @@ use crate::setup::Kind;
 
 const TOKENS: &str = ", auth: { jwt: [{ issuer: 'https://issuer.example', jwks: { file: jwks.json }, audiences: [weir] }] }";
 const SIGV4: &str = "connector: saas, auth: { type: sigv4, region: eu-west-1, service: bedrock-agentcore, access_key_id: AKIDEXAMPLE, secret_access_key: { value: not-a-secret } }";
+/// The certificate is in the folder of the run, as the config is.
+const TLS: &str = ", tls: { cert: certificate.pem, key: { file: key.pem } }";
 const CLASSES: &str = "policy: { files: [classes.cedar] }\n";
 const ARGUMENTS: &str = "policy: { files: [arguments.cedar] }\n";
 /// More than anybody asks for, so that each request is counted and none refused.
@@ -46,7 +48,11 @@ impl WeirSettings {
         };
         Some(match kind {
             Kind::Direct | Kind::Forward | Kind::Route => return None,
-            Kind::Weir => plain,
+            Kind::Weir | Kind::Http2 => plain,
+            Kind::Tls => Self {
+                listen: TLS,
+                ..plain
+            },
             Kind::Saas => Self {
                 upstream: "connector: saas",
                 ..plain
@@ -61,6 +67,10 @@ impl WeirSettings {
                 ..plain
             },
             Kind::Tokens => known(""),
+            Kind::NewTokens => Self {
+                credentials: Some("new_tokens.txt"),
+                ..known("")
+            },
             Kind::Classes => known(CLASSES),
             Kind::Arguments => known(ARGUMENTS),
             Kind::Sampled => with(spans(helper, "0.1")),
