@@ -377,7 +377,10 @@ impl Drop for Record {
             return;
         }
         let place = traced.as_ref().map(|traced| traced.place());
-        let trace_id = place.and_then(RequestTrace::trace_text);
+        let is_audited = audited.is_some();
+        let trace_id = place
+            .filter(|_| is_audited)
+            .and_then(RequestTrace::trace_text);
         let destination = self.destination.as_ref();
         if let (Some(to), Some(trace)) = (destination, place.and_then(RequestTrace::recorded)) {
             let added = self.times.is_answered.then_some(added);

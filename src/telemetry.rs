@@ -28,4 +28,4 @@ pub use pipeline::{LogKinds, Pipeline, Tracer};
 pub use protobuf::AttributeValue;
 pub use request_trace::RequestTrace;
 pub use sampler::Sampler;
-pub use span::{Span, SpanKind};
+pub use span::{SharedAttributes, Span, SpanKind};

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::HeaderMap;
+use memchr::memmem::Finder;
 
 use crate::caller::Caller;
 use crate::json::{self, Object};
@@ -300,9 +301,18 @@ pub(crate) fn fail_with(span: &mut Span, error: &Object<'_>, hides_data: bool) {
     span.fail(code.unwrap_or("_OTHER"), &message);
 }
 
-/// Returns whether a result is the error of a tool. It is parsed only if it may be one.
+/// Returns whether a result is the error of a tool. It is parsed only if it may be one: most results
+/// that have the member say that they are none.
 pub(crate) fn is_tool_error(result: &str) -> bool {
-    memchr::memmem::find(result.as_bytes(), b"\"isError\"").is_some()
+    const MEMBER: &str = "\"isError\"";
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MEMBER));
+    let mut found = FINDER.find_iter(result.as_bytes());
+    let says_so = |at: usize| {
+        let behind = result.get(at + MEMBER.len()..).unwrap_or_default();
+        let value = behind.trim_ascii_start().strip_prefix(':');
+        value.is_some_and(|value| value.trim_ascii_start().starts_with("true"))
+    };
+    found.any(says_so)
         && Object::parse(result).is_ok_and(|result| result.get("isError") == Some("true"))
 }
 
@@ -322,5 +332,31 @@ fn era_text(era: Era) -> &'static str {
     match era {
         Era::Legacy => "legacy",
         Era::Modern => "modern",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_result_that_says_so_itself_is_the_error_of_a_tool() {
+        for result in [
+            r#"{"isError":true}"#,
+            "{\"content\":[], \"isError\" :\n true}",
+            r#"{"structuredContent":{"isError":false},"isError":true}"#,
+        ] {
+            assert!(is_tool_error(result), "{result}");
+        }
+        for result in [
+            "{}",
+            r#"{"isError":false}"#,
+            r#"{"isError":"true"}"#,
+            r#"{"isError":false,"structuredContent":{"isError":true}}"#,
+            r#"{"content":[{"type":"text","text":"\"isError\":true"}]}"#,
+            r#"{"isError""#,
+        ] {
+            assert!(!is_tool_error(result), "{result}");
+        }
     }
 }

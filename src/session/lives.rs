@@ -271,6 +271,7 @@ mod tests {
     fn session(number: u64, issued: u64) -> SessionToken {
         SessionToken {
             key: u128::from(number).to_le_bytes(),
+            mark: [0; 8],
             version: Version::V2025_11_25,
             capabilities: "{}".into(),
             owner: None,

@@ -12,7 +12,7 @@ use ring::digest::{Context, SHA256};
 use crate::caller::PrincipalKey;
 use crate::protocol::era::Version;
 use crate::recent::Recent;
-use crate::session::token::{NewSession, SessionToken, now};
+use crate::session::token::{NewSession, SessionToken, mark_of, now};
 
 /// At most twice this many sessions keep what `initialize` said, 2 KiB each. Those that were not used
 /// for longest are forgotten: they go on as sessions without it.
@@ -50,6 +50,7 @@ impl PlatformSessions {
         let opened = self.opened.lock().get(&key);
         opened.unwrap_or_else(|| SessionToken {
             key,
+            mark: mark_of(&key),
             version: version.unwrap_or(UNNAMED),
             capabilities: "{}".into(),
             owner,
@@ -64,6 +65,7 @@ impl PlatformSessions {
         let key = key_of(id, owner);
         let session = SessionToken {
             key,
+            mark: mark_of(&key),
             version: new.version,
             capabilities: new.capabilities.into(),
             owner,

@@ -22,6 +22,8 @@ const FORMAT: u8 = 2;
 #[derive(Clone, Debug)]
 pub struct SessionToken {
     pub(super) key: [u8; 16],
+    /// The beginning of the digest of the key, which names the session in records.
+    pub(super) mark: [u8; 8],
     /// The version agreed on.
     pub version: Version,
     /// `ClientCapabilities` as JSON text.
@@ -70,9 +72,13 @@ pub struct NewSession<'a> {
 /// Returns the name, for records, of the session with this key.
 #[must_use]
 pub fn session_name(key: &[u8; 16]) -> String {
+    hex::text(&mark_of(key))
+}
+
+/// Returns what of a session's key is in records.
+pub(super) fn mark_of(key: &[u8; 16]) -> [u8; 8] {
     let digest = ring::digest::digest(&ring::digest::SHA256, key);
-    let first = digest.as_ref().first_chunk::<8>();
-    first.map(|first| hex::text(first)).unwrap_or_default()
+    digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 impl SessionToken {
@@ -99,7 +105,7 @@ impl SessionToken {
     /// session.
     #[must_use]
     pub fn name(&self) -> String {
-        session_name(&self.key)
+        hex::text(&self.mark)
     }
 
     /// Opens an id; `None` if this key did not seal it.
@@ -110,8 +116,10 @@ impl SessionToken {
             .filter(|body: &Body<'_>| body.f == FORMAT)?;
         let version = Version::parse(&body.v).filter(|version| version.era() == Era::Legacy)?;
         let capabilities = if body.c.is_empty() { "{}" } else { &body.c };
+        let key = body.k.to_le_bytes();
         Some(Self {
-            key: body.k.to_le_bytes(),
+            key,
+            mark: mark_of(&key),
             version,
             capabilities: capabilities.into(),
             owner: body

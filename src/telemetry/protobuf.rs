@@ -60,14 +60,16 @@ pub(super) fn write_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&m
     let at = out.len();
     out.push(0);
     write(out);
-    let size = (out.len() - at - 1) as u64;
-    match out.get_mut(at) {
-        Some(byte) if size <= 0x7f => *byte = size as u8,
-        _ => {
-            let mut length = Vec::with_capacity(varint_size(size));
-            write_varint(&mut length, size);
-            out.splice(at..=at, length);
-        }
+    let end = out.len();
+    let mut size = (end - at - 1) as u64;
+    let more = varint_size(size) - 1;
+    out.resize(end + more, 0);
+    out.copy_within(at + 1..end, at + 1 + more);
+    let length = out.get_mut(at..=at + more).unwrap_or_default();
+    let last = length.len().saturating_sub(1);
+    for (place, byte) in length.iter_mut().enumerate() {
+        *byte = size as u8 & 0x7f | if place < last { 0x80 } else { 0 };
+        size >>= 7;
     }
 }
 
@@ -105,6 +107,11 @@ impl From<bool> for AttributeValue<'_> {
 /// Writes a `KeyValue` (`opentelemetry/proto/common/v1/common.proto`): the key is its field 1, the
 /// value field 2, an `AnyValue` with text in field 1, a bool in 2, an integer in 3, a double in 4.
 pub(super) fn write_attribute(out: &mut Vec<u8>, field: u32, key: &str, value: AttributeValue<'_>) {
+    if let AttributeValue::Text(text) = value
+        && key.len() + text.len() <= SHORT
+    {
+        return write_short(out, field, key, text);
+    }
     // Of the fields of both messages, all tags take one byte.
     let size = match value {
         AttributeValue::Text(text) => 1 + varint_size(text.len() as u64) + text.len(),
@@ -124,6 +131,23 @@ pub(super) fn write_attribute(out: &mut Vec<u8>, field: u32, key: &str, value: A
         AttributeValue::Int(number) => write_int(out, 3, number),
         AttributeValue::Double(number) => write_fixed64(out, 4, number.to_bits()),
     }
+}
+
+/// The most bytes of a key and a text with which their length takes one byte, with all that is
+/// between them.
+const SHORT: usize = 0x7f - 6;
+
+/// Writes a short text as [`write_attribute`] does, which is what most attributes are.
+fn write_short(out: &mut Vec<u8>, field: u32, key: &str, text: &str) {
+    let (key, text) = (key.as_bytes(), text.as_bytes());
+    let (key_size, text_size) = (key.len() as u8, text.len() as u8);
+    out.reserve(16 + key.len() + text.len());
+    write_tag(out, field, LENGTH);
+    let first = |field: u8| field << 3 | LENGTH as u8;
+    out.extend_from_slice(&[key_size + text_size + 6, first(1), key_size]);
+    out.extend_from_slice(key);
+    out.extend_from_slice(&[first(2), text_size + 2, first(1), text_size]);
+    out.extend_from_slice(text);
 }
 
 #[cfg(test)]
@@ -178,14 +202,14 @@ mod tests {
     #[test]
     fn an_attribute_is_a_message_of_key_and_value() {
         let long = "x".repeat(300);
-        for value in [
-            AttributeValue::Text(""),
-            AttributeValue::Text(&long),
+        let texts = (0..long.len()).map(|size| AttributeValue::Text(&long[..size]));
+        let others = [
             AttributeValue::Int(-1),
             AttributeValue::Int(300),
             AttributeValue::Bool(true),
             AttributeValue::Double(0.5),
-        ] {
+        ];
+        for value in texts.chain(others) {
             let (mut out, mut nested) = (Vec::new(), Vec::new());
             write_attribute(&mut out, 9, "key", value);
             write_message(&mut nested, 9, |out| {

@@ -14,6 +14,8 @@ use crate::telemetry::protobuf::{
 
 /// The most bytes of the text of an attribute, and of the description of an error.
 const LONGEST_TEXT: usize = 1024;
+/// The field of a span that has its attributes.
+const ATTRIBUTES: u32 = 9;
 /// The most attributes, events and links of one span.
 const MOST_ENTRIES: u32 = 64;
 
@@ -34,6 +36,31 @@ impl SpanKind {
             Self::Internal => 1,
             Self::Server => 2,
             Self::Client => 3,
+        }
+    }
+}
+
+/// Attributes that many spans have, encoded once.
+#[derive(Debug)]
+pub struct SharedAttributes {
+    entries: Box<[u8]>,
+    count: u32,
+}
+
+impl SharedAttributes {
+    /// Encodes attributes; those without a value are left out.
+    #[must_use]
+    pub fn of(attributes: &[(&str, Option<AttributeValue<'_>>)]) -> Self {
+        let (mut entries, mut count) = (Vec::new(), 0);
+        for (key, value) in attributes {
+            if let Some(value) = value {
+                write_attribute(&mut entries, ATTRIBUTES, key, shorten(*value));
+                count += 1;
+            }
+        }
+        Self {
+            entries: entries.into(),
+            count,
         }
     }
 }
@@ -111,7 +138,15 @@ impl Span {
     /// Adds an attribute. Text is cut after 1 KiB.
     pub fn set<'v>(&mut self, key: &str, value: impl Into<AttributeValue<'v>>) {
         if self.takes_entry() {
-            write_attribute(&mut self.entries, 9, key, shorten(value.into()));
+            write_attribute(&mut self.entries, ATTRIBUTES, key, shorten(value.into()));
+        }
+    }
+
+    /// Adds attributes that were encoded before.
+    pub fn set_all(&mut self, attributes: &SharedAttributes) {
+        if self.count + attributes.count <= MOST_ENTRIES {
+            self.count += attributes.count;
+            self.entries.extend_from_slice(&attributes.entries);
         }
     }
 

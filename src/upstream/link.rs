@@ -3,8 +3,8 @@
 mod later;
 mod traffic;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
@@ -18,6 +18,7 @@ use crate::credentials::aws::control_plane::ControlPlane;
 use crate::memory::MemoryShare;
 use crate::metrics;
 use crate::name::{Instance, UpstreamId};
+use crate::telemetry::SharedAttributes;
 use crate::upstream::delegations::{Delegation, Delegations};
 use crate::upstream::error::LinkError;
 use crate::upstream::gate::Gate;
@@ -57,6 +58,8 @@ pub struct Link {
     pub metrics: Arc<metrics::UpstreamMetrics>,
     /// Whether it works and what it listed, for operators.
     pub health: Health,
+    /// What spans say of the upstream, once there was one.
+    pub(super) described: OnceLock<SharedAttributes>,
     /// When it is listed.
     pub rounds: Rounds,
     /// Asks the keeper to connect again: the session is gone, or a call found no peer.
@@ -109,6 +112,7 @@ impl Link {
             memory,
             metrics,
             health: Health::new(),
+            described: OnceLock::new(),
             reconnect: Notify::new(),
             peer_wanted: Notify::new(),
             peer: RwLock::new(None),

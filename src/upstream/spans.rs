@@ -1,11 +1,12 @@
 //! Spans of requests to an upstream, and of what weir asks of it by itself.
 
 use http::{HeaderMap, HeaderName};
+use url::Url;
 
 use crate::config::Endpoint;
 use crate::json::{self, Object};
 use crate::record::fail_with;
-use crate::telemetry::{Span, SpanKind, names};
+use crate::telemetry::{AttributeValue, SharedAttributes, Span, SpanKind, names};
 use crate::upstream::error::LinkError;
 use crate::upstream::link::Link;
 use crate::upstream::peer::Peer;
@@ -16,22 +17,34 @@ const PARENT: &str = "traceparent";
 
 /// Says of a span which upstream it is about, and how that is reached.
 pub fn describe_upstream(span: &mut Span, link: &Link) {
-    span.set(names::UPSTREAM, link.id().as_str());
-    span.set(names::CONNECTOR, link.config.connector.as_str());
-    match &link.config.endpoint {
-        Endpoint::Http(endpoint) => {
-            let transport = match endpoint.socket {
-                Some(_) => "unix",
-                None => "tcp",
-            };
-            span.set(names::TRANSPORT, transport);
-            span.set(names::NETWORK_PROTOCOL, "http");
-            span.set_some(names::SERVER_ADDRESS, endpoint.url.host_str());
-            let port = endpoint.url.port_or_known_default();
-            span.set_some(names::SERVER_PORT, port.map(i64::from));
-        }
-        Endpoint::Child { .. } => span.set(names::TRANSPORT, "pipe"),
-    }
+    span.set_all(link.described.get_or_init(|| attributes(link)));
+}
+
+/// Encodes what spans say of an upstream.
+fn attributes(link: &Link) -> SharedAttributes {
+    let text = |text| Some(AttributeValue::Text(text));
+    let (transport, url) = match &link.config.endpoint {
+        Endpoint::Http(endpoint) => match endpoint.socket {
+            Some(_) => ("unix", Some(&endpoint.url)),
+            None => ("tcp", Some(&endpoint.url)),
+        },
+        Endpoint::Child { .. } => ("pipe", None),
+    };
+    let port = url.and_then(Url::port_or_known_default);
+    SharedAttributes::of(&[
+        (names::UPSTREAM, text(link.id().as_str())),
+        (names::CONNECTOR, text(link.config.connector.as_str())),
+        (names::TRANSPORT, text(transport)),
+        (names::NETWORK_PROTOCOL, url.and_then(|_| text("http"))),
+        (
+            names::SERVER_ADDRESS,
+            url.and_then(Url::host_str).and_then(text),
+        ),
+        (
+            names::SERVER_PORT,
+            port.map(|port| AttributeValue::Int(i64::from(port))),
+        ),
+    ])
 }
 
 /// Says of the span of a request what the server at the other end speaks.
