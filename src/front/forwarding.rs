@@ -85,14 +85,14 @@ pub(super) fn carried_headers(found: &HeaderMap, request_id: &str) -> HeaderMap 
     let is_carried =
         |name: &HeaderName| CARRIED.contains(name) || name.as_str().starts_with(PARAM_PREFIX);
     let carried = found.iter().filter(|(name, _)| is_carried(name));
-    let mut headers = HeaderMap::new();
+    let mut copied = HeaderMap::new();
     for (name, value) in carried {
-        headers.append(name.clone(), value.clone());
+        copied.append(name.clone(), headers::detach(value));
     }
     if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, id);
+        copied.insert(REQUEST_ID, id);
     }
-    headers
+    copied
 }
 
 impl ForwardableRequest {

@@ -47,6 +47,15 @@ pub fn name_member(method: &str) -> Option<&'static str> {
     }
 }
 
+/// Copies a value that is kept. What is read from a connection is a part of the buffer that it was
+/// read into, 8 KiB and more, and keeps all of that in memory.
+#[must_use]
+pub fn detach(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
+
 /// A header value for any text: as it is where HTTP carries it unharmed, else `=?base64?…?=`
 /// (`#value-encoding`).
 #[must_use]

@@ -15,6 +15,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::json::{self, Object};
+use crate::protocol::headers;
 
 /// The header that carries the request id, in every direction.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -82,10 +83,10 @@ impl Trace {
         };
         let id = single(REQUEST_ID.as_str())
             .filter(|value| value.to_str().is_ok_and(is_id))
-            .cloned();
+            .map(headers::detach);
         let parent = single(PARENT)
             .filter(|value| value.to_str().is_ok_and(is_parent))
-            .cloned();
+            .map(headers::detach);
         let context = Context {
             state: parent
                 .as_ref()
@@ -280,7 +281,10 @@ fn joined(headers: &HeaderMap, name: &str, fits: fn(&str) -> bool) -> Option<Hea
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     let Some(second) = values.next() else {
-        return Some(first.clone()).filter(|value| value.to_str().is_ok_and(fits));
+        return first
+            .to_str()
+            .is_ok_and(fits)
+            .then(|| headers::detach(first));
     };
     let all = [first, second].into_iter().chain(values);
     let all: Option<Vec<&str>> = all.map(|value| value.to_str().ok()).collect();

@@ -11,7 +11,7 @@ use url::Url;
 use crate::hex;
 use crate::json::Object;
 use crate::protocol::era::Era;
-use crate::protocol::headers::SESSION;
+use crate::protocol::headers::{self, SESSION};
 use crate::protocol::meta;
 use crate::upstream::caller_login::CallerLogin;
 use crate::upstream::cookies::Cookies;
@@ -137,7 +137,7 @@ impl Affinity {
         if let Some(id) = headers.get(SESSION) {
             let mut last = self.last();
             if last.as_ref() != Some(id) {
-                *last = Some(id.clone());
+                *last = Some(headers::detach(id));
             }
         }
     }

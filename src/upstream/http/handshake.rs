@@ -9,7 +9,7 @@ use super::media::{Media, media_type};
 use super::request::HttpRequest;
 use super::retry::{RetryPauses, read_error};
 use super::session_headers;
-use crate::protocol::headers::{METHOD, SESSION, VERSION};
+use crate::protocol::headers::{self, METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
 use crate::upstream::error::LinkError;
 use crate::upstream::peer::{Affinity, SenderIdentity};
@@ -105,7 +105,7 @@ impl HttpWire {
         let request = HttpRequest::post(headers, body, sender, deadline);
         let response = self.execute(request).await?;
         let status = response.status();
-        let session = response.headers().get(SESSION).cloned();
+        let session = response.headers().get(SESSION).map(headers::detach);
         let refusal = match status.is_success() {
             true => status::media_type_error(response.headers()),
             false => self
