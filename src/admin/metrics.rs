@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::admin::drift;
-use crate::admin::work::{NoResult, work_out};
+use crate::admin::work::{NoResult, work_out_metrics};
 use crate::authentication::{Authenticator, CurrentAuthenticator};
 use crate::catalog::{Catalog, Kind};
 use crate::credentials::Credentials;
@@ -34,7 +34,7 @@ pub(super) async fn metrics(
     let accept = headers.get_all(header::ACCEPT).iter();
     let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
     let format = MetricsFormat::accepted_by(&accept.join(","));
-    let written = work_out(move || {
+    let written = work_out_metrics(move || {
         let observed = observe(&snapshot, &reloads, &callers);
         snapshot.metrics.text(&observed, format)
     });

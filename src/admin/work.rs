@@ -16,6 +16,9 @@ static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
     Semaphore::new((processors / 2).max(1))
 });
 
+/// The place of metrics: whoever scrapes them waits for no other work, which may take seconds.
+static METRICS: Semaphore = Semaphore::const_new(1);
+
 /// The work ended without a result: it panicked, or weir stops.
 #[derive(Debug)]
 pub struct NoResult;
@@ -29,6 +32,16 @@ pub async fn work_out<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NoResult> {
     work_out_in(&PLACES, work).await
+}
+
+/// Does the same for metrics, in a place of their own.
+///
+/// # Errors
+/// There is no result.
+pub(super) async fn work_out_metrics<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoResult> {
+    work_out_in(&METRICS, work).await
 }
 
 async fn work_out_in<T: Send + 'static>(
@@ -83,5 +96,16 @@ mod tests {
         gate.1.notify_all();
         assert_eq!(work_out_in(&OWN, || 7).await.unwrap(), 7);
         assert_eq!(begun.load(Ordering::SeqCst), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn metrics_wait_for_no_other_work() {
+        let places = PLACES.available_permits();
+        let taken = PLACES.acquire_many(u32::try_from(places).unwrap()).await;
+        let mut other = Box::pin(work_out(|| 7));
+        assert!(futures::poll!(&mut other).is_pending());
+        assert_eq!(work_out_metrics(|| 8).await.unwrap(), 8);
+        drop(taken);
+        assert_eq!(other.await.unwrap(), 7);
     }
 }

@@ -149,7 +149,10 @@ impl HookLink {
         let (outcome, word) = match &answered {
             Ok(_) => (CallOutcome::Answered, "ok"),
             Err(failure) => {
-                *self.last_failure.lock() = Some((now, failure.to_string()));
+                // The time of a caller that ends says nothing of the hook.
+                if !matches!(failure, HookFailure::Deadline) {
+                    *self.last_failure.lock() = Some((now, failure.to_string()));
+                }
                 (failure.outcome(), failure.word())
             }
         };
