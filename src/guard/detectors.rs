@@ -31,6 +31,7 @@ use regex::{Regex, RegexBuilder};
 use crate::classes::Class;
 
 use kinds::ValueKind;
+use layout::Following;
 use network::UrlClasses;
 use scan::{Candidate, ScanPlan};
 use search::{Evidence, Hit, TextSearch};
@@ -296,6 +297,7 @@ fn add(plan: &mut ScanPlan, class: u16, kind: &'static ValueKind) {
             kind,
             words,
             is_vague,
+            following: Following::of(layout),
         };
         let (length, may_be_digits, may_have_letters) = layout::first_group(layout);
         if may_be_digits && let Some(list) = plan.digits.get_mut(length) {

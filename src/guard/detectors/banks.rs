@@ -17,7 +17,14 @@ pub(super) fn find_iban(search: &mut TextSearch<'_>, class: u16, start: usize) {
 
 fn iban(text: &str, start: usize) -> Option<usize> {
     let bytes = text.as_bytes();
-    let country = bytes.get(start..start + 2)?.to_ascii_uppercase();
+    let [first, second] = *bytes.get(start..)?.first_chunk()?;
+    // Two digits follow. Most words end here.
+    let after = separator(bytes, start + 2).map_or(0, |(_, length)| length);
+    bytes
+        .get(start + 2 + after)?
+        .is_ascii_digit()
+        .then_some(())?;
+    let country = [first.to_ascii_uppercase(), second.to_ascii_uppercase()];
     let length = checks::iban_length(&country)?;
     if !boundary::may_begin(text, start) {
         return None;

@@ -198,11 +198,33 @@ pub(super) fn iban_length(country: &[u8]) -> Option<usize> {
         (32, "LC"),
         (33, "RU"),
     ];
-    let country = std::str::from_utf8(country).ok()?;
-    let found = LENGTHS
-        .iter()
-        .find(|(_, countries)| countries.split(' ').any(|known| known == country));
-    found.map(|(length, _)| *length)
+    /// By the two letters of a country; 0 where there is none.
+    static TABLE: std::sync::LazyLock<[u8; 26 * 26]> = std::sync::LazyLock::new(|| {
+        let mut table = [0; 26 * 26];
+        for (length, countries) in LENGTHS {
+            for country in countries.split(' ') {
+                let place = place_of(country.as_bytes()).and_then(|at| table.get_mut(at));
+                if let (Some(place), Ok(length)) = (place, u8::try_from(*length)) {
+                    *place = length;
+                }
+            }
+        }
+        table
+    });
+    let length = TABLE.get(place_of(country)?).copied().unwrap_or(0);
+    (length > 0).then_some(usize::from(length))
+}
+
+/// Returns the place of two capitals among all pairs of them.
+fn place_of(letters: &[u8]) -> Option<usize> {
+    let [first, second] = letters else {
+        return None;
+    };
+    let number = |letter: &u8| {
+        let is_capital = letter.is_ascii_uppercase();
+        is_capital.then(|| usize::from(letter - b'A'))
+    };
+    Some(26 * number(first)? + number(second)?)
 }
 
 /// Checks a vehicle identification number as North America has it (49 CFR 565.15).

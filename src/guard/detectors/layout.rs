@@ -79,6 +79,72 @@ pub(super) fn read(layout: &str, text: &str, start: usize) -> Option<(CompactVal
     (is_whole && !boundary::is_part_of_more(bytes, start, at)).then_some((value, at))
 }
 
+/// What follows the first group of a layout, or a word: a separator, and the first character behind it.
+/// It tells at a glance that most words begin no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Following {
+    /// Kinds of separators; none where nothing follows, or nothing that tells anything.
+    separators: u8,
+    /// Kinds of characters behind it.
+    characters: u8,
+}
+
+const DIGIT: u8 = 1;
+const LETTER: u8 = 2;
+const ANY: u8 = 0xFF;
+
+fn bit(separator: Separator) -> u8 {
+    1 << separator as u8
+}
+
+impl Following {
+    /// Returns what follows the first group of a layout.
+    pub(super) fn of(layout: &str) -> Self {
+        let mut rest = layout.bytes();
+        let separator = rest.find(|wanted| !wanted.is_ascii_alphanumeric());
+        let separators = match separator {
+            None | Some(b'+') => 0,
+            Some(b'-') => bit(Separator::Dash),
+            Some(b'.') => bit(Separator::Dot),
+            Some(b'/') => bit(Separator::Slash),
+            Some(b'_') => bit(Separator::Space),
+            Some(_) => ANY & !bit(Separator::Slash),
+        };
+        let characters = match rest.next() {
+            Some(b'9') => DIGIT,
+            Some(b'X') => DIGIT | LETTER,
+            Some(letter) if letter.is_ascii_alphabetic() => LETTER,
+            _ => ANY,
+        };
+        Self {
+            separators,
+            characters,
+        }
+    }
+
+    /// Returns what follows a word that ends here.
+    pub(super) fn found(bytes: &[u8], end: usize) -> Self {
+        let found = separator(bytes, end);
+        let length = found.map_or(0, |(_, length)| length);
+        let characters = match bytes.get(end + length) {
+            Some(byte) if byte.is_ascii_digit() => DIGIT,
+            Some(byte) if byte.is_ascii_alphabetic() => LETTER,
+            // A separator may stand there: of that nothing is said here.
+            _ => ANY & !(DIGIT | LETTER),
+        };
+        Self {
+            separators: found.map_or(0, |(separator, _)| bit(separator)),
+            characters,
+        }
+    }
+
+    /// Returns whether a layout may fit where that was found.
+    pub(super) fn may_be(self, found: Self) -> bool {
+        self.separators == 0
+            || self.separators & found.separators != 0 && self.characters & found.characters != 0
+    }
+}
+
 /// Returns the length of the first group of a layout, and whether it may be digits alone, and
 /// whether it may have letters.
 pub(super) fn first_group(layout: &str) -> (usize, bool, bool) {
@@ -122,6 +188,30 @@ mod tests {
         assert_eq!(value("aA-9X", "bB-1c"), None);
         assert_eq!(value("99/9", "12/3").as_deref(), Some("123"));
         assert_eq!(value("99/9", "12/3/4"), None, "a date goes on");
+        let follows = |layout: &str, text: &str| {
+            Following::of(layout).may_be(Following::found(text.as_bytes(), 2))
+        };
+        for (layout, text) in [
+            ("99", "12 x"),
+            ("99 9", "12.3"),
+            ("99 9", "12\u{a0}3"),
+            ("99-A", "12-b"),
+            ("99-X", "12-3"),
+            ("99_X", "12 x"),
+            ("99/9", "12/3"),
+            ("99+9", "12+3"),
+        ] {
+            assert!(follows(layout, text), "{layout} {text}");
+        }
+        for (layout, text) in [
+            ("99 9", "12/3"),
+            ("99 9", "12 x"),
+            ("99 9", "12"),
+            ("99-A", "12-3"),
+            ("99_9", "12-3"),
+        ] {
+            assert!(!follows(layout, text), "{layout} {text}");
+        }
         assert_eq!(first_group("99-9"), (2, true, false));
         assert_eq!(first_group("AX 9"), (2, false, true));
         assert_eq!(first_group("XX"), (2, true, true));

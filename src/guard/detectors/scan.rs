@@ -2,6 +2,7 @@
 //! by the detectors that it can begin.
 
 use super::kinds::ValueKind;
+use super::layout::Following;
 use super::network::UrlClasses;
 use super::search::{Evidence, TextSearch};
 use super::words::WordSet;
@@ -45,6 +46,8 @@ pub(super) struct Candidate {
     pub words: WordSet,
     /// Whether a word has to be near.
     pub is_vague: bool,
+    /// What follows its first group.
+    pub following: Following,
 }
 
 /// A word of ASCII letters and digits.
@@ -61,15 +64,26 @@ const SMALL: u8 = 4;
 /// Not in words, but begins something.
 const SIGN: u8 = 8;
 
-/// Returns what a byte is; 0 if it neither is in a word nor begins something.
-fn sign(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => DIGIT,
-        b'A'..=b'Z' => CAPITAL,
-        b'a'..=b'z' => SMALL,
-        b'@' | b'%' | b':' | b'-' | b'\\' => SIGN,
-        _ => 0,
+/// What each byte is; 0 if it neither is in a word nor begins something.
+#[allow(clippy::indexing_slicing, reason = "made when weir is compiled")]
+static SIGNS: [u8; 256] = {
+    let mut signs = [0; 256];
+    let mut byte = 0;
+    while byte < signs.len() {
+        signs[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'A'..=b'Z' => CAPITAL,
+            b'a'..=b'z' => SMALL,
+            b'@' | b'%' | b':' | b'-' | b'\\' => SIGN,
+            _ => 0,
+        };
+        byte += 1;
     }
+    signs
+};
+
+fn sign(byte: u8) -> u8 {
+    SIGNS.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
 /// Looks through a text, until there are more values than [`MOST`].
@@ -201,7 +215,7 @@ fn read_digits(plan: &ScanPlan, search: &mut TextSearch<'_>, word: Word, next: u
         &plan.letters
     };
     if let Some(candidates) = table.get(length) {
-        read_layouts(search, start, candidates);
+        read_layouts(search, start, end, candidates);
     }
     if signs == DIGIT {
         if let Some(class) = plan.ip
@@ -233,7 +247,7 @@ fn read_letters(plan: &ScanPlan, search: &mut TextSearch<'_>, word: Word, next: 
         if let Some(candidates) = plan.letters.get(length)
             && !candidates.is_empty()
         {
-            read_layouts(search, start, candidates);
+            read_layouts(search, start, end, candidates);
         }
     }
     if let Some(class) = plan.iban
@@ -265,9 +279,16 @@ fn read_letters(plan: &ScanPlan, search: &mut TextSearch<'_>, word: Word, next: 
     }
 }
 
-/// Looks for values in the layouts that may begin at a place.
-fn read_layouts(search: &mut TextSearch<'_>, start: usize, candidates: &[Candidate]) {
-    for candidate in candidates {
+/// Looks for values in the layouts that may begin with a word.
+fn read_layouts(
+    search: &mut TextSearch<'_>,
+    start: usize,
+    word_end: usize,
+    candidates: &[Candidate],
+) {
+    let found = Following::found(search.bytes(), word_end);
+    let fitting = candidates.iter();
+    for candidate in fitting.filter(|candidate| candidate.following.may_be(found)) {
         let kind = candidate.kind;
         let Some((value, end)) = layout::read(candidate.layout, search.text, start) else {
             continue;

@@ -20,7 +20,7 @@ const CLOSE: usize = 12;
 /// The bytes between a value and the word in brackets after it.
 const BRACKET: usize = 3;
 /// The bytes of a block, and of the longest value that may reach over its end.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 const LONGEST: usize = 64;
 /// Words of at most this many characters have to be whole.
 const SHORT: usize = 4;
@@ -52,9 +52,18 @@ impl WordSet {
 
 /// All words, by number.
 struct Lexicon {
-    words: Vec<&'static str>,
+    ends: Vec<WordEnds>,
     numbers: BTreeMap<&'static str, usize>,
     finder: Option<AhoCorasick>,
+}
+
+/// Where a word counts.
+#[derive(Clone, Copy)]
+struct WordEnds {
+    /// Only where it is a whole word.
+    is_short: bool,
+    /// Anywhere: a word of a script without spaces has no ends.
+    is_free: bool,
 }
 
 static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
@@ -75,8 +84,12 @@ static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
     let mut builder = AhoCorasick::builder();
     // A table of about a megabyte, twice as fast as the smaller kind.
     let finder = builder.kind(Some(AhoCorasickKind::DFA)).build(&words).ok();
+    let ends = words.iter().map(|word| WordEnds {
+        is_short: word.chars().nth(SHORT).is_none(),
+        is_free: !word.is_ascii() && boundary::may_end(word, 0),
+    });
     Lexicon {
-        words,
+        ends: ends.collect(),
         numbers,
         finder,
     }
@@ -189,8 +202,13 @@ fn lower(text: &str) -> (String, Vec<usize>) {
     let mut lower = String::with_capacity(text.len());
     let mut places = Vec::with_capacity(text.len() + 1);
     for (at, c) in text.char_indices() {
-        lower.extend(c.to_lowercase());
-        places.resize(lower.len(), at);
+        if c.is_ascii() {
+            lower.push(c.to_ascii_lowercase());
+            places.push(at);
+        } else {
+            lower.extend(c.to_lowercase());
+            places.resize(lower.len(), at);
+        }
     }
     places.push(text.len());
     (lower, places)
@@ -203,13 +221,11 @@ fn occurrences(text: &str) -> Vec<(usize, Range<usize>)> {
     };
     let found = finder.find_overlapping_iter(text).filter_map(|found| {
         let number = found.pattern().as_usize();
-        let word = LEXICON.words.get(number)?;
-        let is_short = word.chars().nth(SHORT).is_none();
-        let begins = boundary::may_begin(text, found.start());
-        let ends = !is_short || boundary::may_end(text, found.end());
-        // A word of a script without spaces has no ends.
-        let is_free = !word.is_ascii() && boundary::may_end(word, 0);
-        (begins && ends || is_free).then_some((number, found.range()))
+        let WordEnds { is_short, is_free } = *LEXICON.ends.get(number)?;
+        let counts = is_free
+            || boundary::may_begin(text, found.start())
+                && (!is_short || boundary::may_end(text, found.end()));
+        counts.then_some((number, found.range()))
     });
     found.collect()
 }
