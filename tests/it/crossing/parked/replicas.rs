@@ -3,6 +3,8 @@
 
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{
     ABLE, CALL, DONE, FORM, ROOTS, SAMPLE, able, all, ask, asked, back, going_on, questions,
@@ -13,7 +15,7 @@ use crate::support::client::{Legacy, Modern, Reply, call_params};
 use crate::support::principals::Issuer;
 use crate::support::tls::{Ca, Client};
 use crate::support::weir::{Builder, Weir};
-use crate::support::{at, free_port};
+use crate::support::{at, bounded, free_port};
 
 const V: &str = "2025-11-25";
 const YES: &str = r#"{"action":"accept","content":{"n":1e400}}"#;
@@ -233,6 +235,83 @@ async fn nobody_but_a_replica_forwards() {
     // Where nothing is forwarded, the header means nothing.
     let alone = Weir::with(&up.yaml()).start().await;
     assert!(with_token(&alone, "x").await.succeeded());
+}
+
+/// Reads the request that a replica forwards to here. It is not answered.
+async fn swallowed(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut text = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0);
+        let request = String::from_utf8(text.clone()).unwrap();
+        let Some((head, body)) = request.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let head = head.to_ascii_lowercase();
+        let length = head.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        if body.len() == length {
+            return (stream, request);
+        }
+    }
+}
+
+/// Sends a request as it is, and returns the beginning of the answer up to this text.
+async fn send_as_it_is(port: u16, request: &str, until: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&text).contains(until) {
+            assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "{until}");
+        }
+    };
+    bounded("the answer", reading).await;
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_replica_forwards_is_good_once_and_as_it_is() {
+    let up = server().start().await;
+    let (between, ports) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        [free_port(), free_port()],
+    );
+    let way = between.local_addr().unwrap().port();
+    let shared = format!(
+        "instance: edge\nsealing_key: {{ value: the key of all replicas that is long }}\n\
+         replicas: {{ peers: [ 'http://127.0.0.1:{way}', 'http://localhost:{}' ] }}",
+        ports[1]
+    );
+    let [one, two] = ports.map(|port| Weir::with(&up.yaml()).top(&shared).on(port).start());
+    let (one, two) = tokio::join!(one, two);
+    let (first, call) = asked(&able(&one), &up, &[("1", FORM)]).await;
+    // Somebody in between takes what the other replica forwards, twice.
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        let caller = able(&two);
+        let (_stream, request) = tokio::select! {
+            reply = back(&caller, &first, YES) => panic!("nobody answered: {reply:?}"),
+            taken = swallowed(&between) => taken,
+        };
+        assert!(request.contains("weir-forwarded: "), "{request}");
+        taken.push(request.replace(&format!(":{way}"), &format!(":{}", one.port())));
+    }
+    let [changed, whole] = taken.try_into().unwrap();
+    let changed = changed.replace("\"accept\"", "\"cancel\"");
+    let refused = send_as_it_is(one.port(), &changed, "\r\n\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(up.answers("1").is_empty());
+    let upstream = async {
+        up.answered("1").await;
+        call.answer(DONE).await;
+    };
+    let sent = send_as_it_is(one.port(), &whole, "\"done\"");
+    let (answer, ()) = tokio::join!(sent, upstream);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let again = send_as_it_is(one.port(), &whole, "\r\n\r\n").await;
+    assert!(again.starts_with("HTTP/1.1 403 "), "{again}");
+    assert_eq!(up.answers("1").len(), 1);
 }
 
 /// The same session at the other replica.
