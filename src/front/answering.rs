@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
@@ -50,7 +49,10 @@ impl Answering {
         let work = {
             let (front, connection) = (Arc::clone(front), Arc::clone(connection));
             let patience = patience.clone();
-            async move { post(&front, connection, request, is_legacy, &patience).await }.boxed()
+            // Written where it stays: it has thousands of bytes.
+            let place = Box::new_uninit();
+            let work = async move { post(&front, connection, request, is_legacy, &patience).await };
+            Box::into_pin(Box::write(place, work)) as BoxFuture<'static, Response>
         };
         Self {
             work: Some(work),
