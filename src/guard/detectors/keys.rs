@@ -1,5 +1,7 @@
 //! Keys and secrets whose form tells what they are.
 
+use std::sync::LazyLock;
+
 use super::boundary;
 use super::search::{Evidence, TextSearch};
 
@@ -83,12 +85,29 @@ const FORMS: &[KeyForm] = &[
     form("ya29.", 30, MOST, Characters::Base64Url),
 ];
 
-/// Returns whether keys begin with this byte: most words end the search here.
-pub(super) fn may_begin(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'A' | b'G' | b'S' | b'd' | b'g' | b'h' | b'n' | b'p' | b'r' | b's' | b'w' | b'x' | b'y'
-    )
+/// The pairs of bytes that keys begin with, a bit for each.
+static BEGINS: LazyLock<[u64; 1024]> = LazyLock::new(|| {
+    let mut pairs = [0; 1024];
+    for form in FORMS {
+        if let Some(pair) = form.begins.as_bytes().first_chunk() {
+            let (place, bit) = place_of(*pair);
+            if let Some(bits) = pairs.get_mut(place) {
+                *bits |= bit;
+            }
+        }
+    }
+    pairs
+});
+
+fn place_of(pair: [u8; 2]) -> (usize, u64) {
+    let number = usize::from(u16::from_be_bytes(pair));
+    (number / 64, 1 << (number % 64))
+}
+
+/// Returns whether keys begin with these two bytes: most words end the search here.
+fn may_begin(pair: [u8; 2]) -> bool {
+    let (place, bit) = place_of(pair);
+    BEGINS.get(place).is_some_and(|bits| bits & bit != 0)
 }
 
 /// Returns whether a key may begin at a place: not in the middle of another word.
@@ -101,6 +120,9 @@ fn is_begin(search: &TextSearch<'_>, start: usize) -> bool {
 /// Looks for a key of a service that begins at a place.
 pub(super) fn find_api_key(search: &mut TextSearch<'_>, class: u16, start: usize) {
     let rest = search.bytes().get(start..).unwrap_or_default();
+    if !rest.first_chunk().is_some_and(|pair| may_begin(*pair)) {
+        return;
+    }
     let fits = |form: &&KeyForm| rest.starts_with(form.begins.as_bytes());
     let Some(form) = FORMS.iter().find(fits).filter(|_| is_begin(search, start)) else {
         return;

@@ -172,7 +172,6 @@ fn read_word(plan: &ScanPlan, search: &mut TextSearch<'_>, word: Word, url_end: 
     let Word { start, end, signs } = word;
     let length = end - start;
     let bytes = search.bytes();
-    let first = bytes.get(start).copied().unwrap_or_default();
     let next = bytes.get(end).copied().unwrap_or_default();
     if signs & DIGIT != 0 {
         read_digits(plan, search, word, next);
@@ -181,7 +180,6 @@ fn read_word(plan: &ScanPlan, search: &mut TextSearch<'_>, word: Word, url_end: 
         read_letters(plan, search, word, next);
     }
     if let Some(class) = plan.api_key
-        && keys::may_begin(first)
         && length >= 2
     {
         keys::find_api_key(search, class, start);
@@ -288,11 +286,18 @@ fn read_layouts(
 ) {
     let found = Following::found(search.bytes(), word_end);
     let fitting = candidates.iter();
+    // Many kinds have the same layout.
+    let mut last = ("", None);
     for candidate in fitting.filter(|candidate| candidate.following.may_be(found)) {
         let kind = candidate.kind;
-        let Some((value, end)) = layout::read(candidate.layout, search.text, start) else {
+        if last.0 != candidate.layout {
+            let read = layout::read(candidate.layout, search.text, start);
+            last = (candidate.layout, read);
+        }
+        let Some((value, end)) = &last.1 else {
             continue;
         };
+        let end = *end;
         if !(kind.check)(value.as_bytes()) {
             continue;
         }

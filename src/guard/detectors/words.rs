@@ -201,13 +201,16 @@ fn lower(text: &str) -> (String, Vec<usize>) {
     }
     let mut lower = String::with_capacity(text.len());
     let mut places = Vec::with_capacity(text.len() + 1);
-    for (at, c) in text.char_indices() {
-        if c.is_ascii() {
-            lower.push(c.to_ascii_lowercase());
-            places.push(at);
-        } else {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let run = rest.bytes().take_while(u8::is_ascii).count();
+        lower.push_str(&rest.get(..run).unwrap_or_default().to_ascii_lowercase());
+        places.extend(at..at + run);
+        at += run;
+        if let Some(c) = rest.get(run..).and_then(|rest| rest.chars().next()) {
             lower.extend(c.to_lowercase());
             places.resize(lower.len(), at);
+            at += c.len_utf8();
         }
     }
     places.push(text.len());
