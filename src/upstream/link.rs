@@ -58,7 +58,7 @@ pub struct Link {
     pub metrics: Arc<metrics::UpstreamMetrics>,
     /// Whether it works and what it listed, for operators.
     pub health: Health,
-    /// What spans say of the upstream, once there was one.
+    /// The attributes of the upstream in spans, once there was one.
     pub(super) described: OnceLock<SharedAttributes>,
     /// When it is listed.
     pub rounds: Rounds,

@@ -79,7 +79,7 @@ pub(super) fn read(layout: &str, text: &str, start: usize) -> Option<(CompactVal
     (is_whole && !boundary::is_part_of_more(bytes, start, at)).then_some((value, at))
 }
 
-/// What follows the first group of a layout, or a word: a separator, and the first character behind it.
+/// The characters after the first group of a layout, or after a word: a separator, and the first character behind it.
 /// It tells at a glance that most words begin no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Following {

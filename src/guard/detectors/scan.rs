@@ -46,7 +46,7 @@ pub(super) struct Candidate {
     pub words: WordSet,
     /// Whether a word has to be near.
     pub is_vague: bool,
-    /// What follows its first group.
+    /// The characters after its first group.
     pub following: Following,
 }
 
@@ -64,7 +64,7 @@ const SMALL: u8 = 4;
 /// Not in words, but begins something.
 const SIGN: u8 = 8;
 
-/// What each byte is; 0 if it neither is in a word nor begins something.
+/// The kind of each byte; 0 if it neither is in a word nor begins something.
 #[allow(clippy::indexing_slicing, reason = "made when weir is compiled")]
 static SIGNS: [u8; 256] = {
     let mut signs = [0; 256];
