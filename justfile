@@ -45,6 +45,7 @@ deny:
 
 # Official MCP servers and clients with weir between them
 interop *arguments: build
+    cargo build --locked --example asking
     tests/interop/run --weir {{weir}} {{arguments}}
 
 # The official conformance suite, directly, through weir and through three weirs

@@ -20,7 +20,7 @@ const LEVELS: [&str; 8] = [
 /// The log messages that a caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFilter {
-    /// All of them. In legacy the upstream filters, by the level that was set for the session.
+    /// All of them. A legacy upstream filters, by the level that was set for the session.
     All,
     /// None: a modern request names no level, or an unknown one.
     None,
@@ -41,6 +41,15 @@ impl LogFilter {
                 place.map_or(Self::None, Self::From)
             }
         }
+    }
+
+    /// Returns the filter for a legacy caller of a modern upstream, which is asked for the level of the
+    /// caller's session in each request with this `_meta`.
+    #[must_use]
+    pub fn of_session(own: &Object<'_>) -> Self {
+        let level = own.string(meta::LOG_LEVEL);
+        let place = level.and_then(|level| place(&level));
+        place.map_or(Self::All, Self::From)
     }
 
     /// Returns whether a message is for this caller. A message with no level or an unknown one is,
@@ -94,6 +103,14 @@ mod tests {
     #[test]
     fn a_legacy_caller_gets_all() {
         assert_eq!(taken(Era::Legacy, "{}"), LEVELS);
+    }
+
+    #[test]
+    fn a_legacy_caller_gets_what_a_modern_upstream_was_asked_for() {
+        let filter = |own| LogFilter::of_session(&Object::parse(own).unwrap());
+        let asked = filter(r#"{"io.modelcontextprotocol/logLevel":"info"}"#);
+        assert_eq!(asked, LogFilter::From(1));
+        assert_eq!(filter("{}"), LogFilter::All);
     }
 
     #[test]

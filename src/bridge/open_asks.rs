@@ -36,6 +36,8 @@ pub struct OpenAsks {
     asks: Vec<OpenAsk>,
     /// How many there were.
     made: u64,
+    /// How many of them were open or over when the caller was asked last.
+    asked: u64,
     /// The first question that the caller does not declare to take.
     lacking: Option<AskKind>,
 }
@@ -69,6 +71,7 @@ impl OpenAsks {
             client,
             asks: Vec::new(),
             made: 0,
+            asked: 0,
             lacking: None,
         }
     }
@@ -127,6 +130,14 @@ impl OpenAsks {
     pub fn to_result(&self, state: &str) -> String {
         let asks = self.asks.iter();
         to_result(asks.map(|ask| (&*ask.key, &*ask.embedded)), state)
+    }
+
+    /// Notes that the caller is asked all that is open. Returns the number of the questions that it is
+    /// asked for the first time.
+    pub fn note_asked(&mut self) -> usize {
+        let before = std::mem::replace(&mut self.asked, self.made);
+        let new = self.asks.iter().filter(|ask| ask.number > before);
+        new.count()
     }
 
     /// Returns the progress of the questions that are open, for an upstream that wants it: that they

@@ -94,7 +94,7 @@ pub fn rewrite_params(
     id: u64,
     hop_meta: &HopMeta<'_>,
 ) -> Result<HopParams, Fault> {
-    let logs = LogFilter::new(hop.caller, meta);
+    let mut logs = LogFilter::new(hop.caller, meta);
     params.remove_nulls(&OPTIONAL);
     let mut own = meta.cloned().unwrap_or_default();
     if !hop.is_trusted {
@@ -109,7 +109,10 @@ pub fn rewrite_params(
         (Era::Legacy, Era::Legacy) => {}
         // The envelope of a modern request means nothing to a legacy upstream.
         (Era::Modern, Era::Legacy) => own.retain(|key| !is_envelope(key)),
-        (Era::Legacy, Era::Modern) => set_envelope(&mut own, hop_meta.client.as_ref()),
+        (Era::Legacy, Era::Modern) => {
+            set_envelope(&mut own, hop_meta.client.as_ref());
+            logs = LogFilter::of_session(&own);
+        }
         (Era::Modern, Era::Modern) => {
             if own
                 .get(keys::CLIENT_CAPABILITIES)

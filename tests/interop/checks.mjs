@@ -4,6 +4,7 @@
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 
 const LEGAL_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const STEP_TIMEOUT = 15_000;
@@ -206,6 +207,23 @@ const steps = {
     return brief(completion.values);
   },
 
+  // A call, a prompt or a resource that asks the person at this client, who answers.
+  async asked(client, step) {
+    const before = client.asked.length;
+    if (step.tool) {
+      const result = await client.call(step.tool, {});
+      check(!result.isError, `isError: ${brief(textOf(result))}`);
+      const said = JSON.parse(textOf(result));
+      check(isDeepStrictEqual(said, step.answers), `want ${brief(step.answers)}, got ${brief(said)}`);
+    } else {
+      const found = step.name ? await client.prompt(step.name) : await client.read(step.uri);
+      check(JSON.stringify(found).includes(step.part), `want …${step.part}…, got ${brief(found)}`);
+    }
+    const asks = client.asked.length - before;
+    check(asks === step.asks, `asked ${asks} times, not ${step.asks}`);
+    return `asked ${asks} times`;
+  },
+
   async ping(client) {
     await client.ping();
     return "";
@@ -227,6 +245,20 @@ async function perform(client, step) {
     const code = error.code === undefined ? "" : ` (code ${error.code})`;
     print({ check: step.check, ok: false, detail: `${error.message}${code}`, ms: Date.now() - start });
   }
+}
+
+export const ABLE = { elicitation: { form: {}, url: {} }, sampling: { tools: {} }, roots: {} };
+
+// What everybody here answers: the message says it, in brackets. callers.py is the same for Python.
+export function person({ method, params = {} }) {
+  const said = JSON.stringify(params);
+  if (method === "roots/list") return { roots: [{ uri: "file:///srv", name: "srv" }] };
+  if (method === "sampling/createMessage") {
+    return { role: "assistant", content: { type: "text", text: "hello" }, model: "m", stopReason: "endTurn" };
+  }
+  if (params.mode === "url") return { action: "accept" };
+  const word = ["accept", "decline", "cancel"].find((word) => said.includes(`[${word}]`)) ?? "cancel";
+  return word === "accept" ? { action: "accept", content: { colour: "blue" } } : { action: word };
 }
 
 // All pages of one list method.

@@ -12,6 +12,8 @@ from typing import Any
 
 import anyio
 
+from callers import plain
+
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 STEP_TIMEOUT = 15
 
@@ -227,6 +229,24 @@ class Steps:
         )
         check(values == step["values"], f"want {step['values']}, got {values}")
         return str(values)
+
+    async def asked(self, step: dict[str, Any]) -> str:
+        """A call, a prompt or a resource that asks the person at this client, who answers."""
+        before = len(self.client.asked)
+        if "tool" in step:
+            result = await self.client.call(step["tool"], {})
+            check(not is_error(result), f"isError: {text_of(result)}")
+            said = plain(json.loads(text_of(result)))
+            check(said == step["answers"], f"want {step['answers']}, got {said}")
+        elif "name" in step:
+            said = str((await self.client.prompt(step["name"], {})).messages)
+            check(step["part"] in said, f"want …{step['part']}…, got {said}")
+        else:
+            said = await self.read_text(step["uri"])
+            check(said == step["part"], f"want {step['part']!r}, got {said!r}")
+        asks = len(self.client.asked) - before
+        check(asks == step["asks"], f"asked {asks} times, not {step['asks']}")
+        return f"asked {asks} times"
 
     async def ping(self, step: dict[str, Any]) -> str:
         await self.client.ping()

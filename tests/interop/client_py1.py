@@ -10,6 +10,7 @@ from mcp import ClientSession, types
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import AnyUrl
 
+from callers import person
 from checks import pages, run
 
 
@@ -17,6 +18,25 @@ class Client:
     def __init__(self) -> None:
         self.tools_changed = anyio.Event()
         self.updated: asyncio.Queue[str] = asyncio.Queue()
+        self.asked: list[str] = []
+
+    def callbacks(self) -> dict[str, Any]:
+        """A person who answers what servers ask."""
+
+        def answering(method: str, result: Any) -> Any:
+            async def answer(context: Any, params: Any = None) -> Any:
+                self.asked.append(method)
+                given = None if params is None else params.model_dump(by_alias=True, exclude_none=True, mode="json")
+                return result.model_validate(person({"method": method, "params": given})["result"])
+
+            return answer
+
+        return {
+            "elicitation_callback": answering("elicitation/create", types.ElicitResult),
+            "sampling_callback": answering("sampling/createMessage", types.CreateMessageResult),
+            "sampling_capabilities": types.SamplingCapability(tools=types.SamplingToolsCapability()),
+            "list_roots_callback": answering("roots/list", types.ListRootsResult),
+        }
 
     async def hear(self, message: Any) -> None:
         if isinstance(message, types.ServerNotification) and isinstance(
@@ -87,7 +107,9 @@ async def connect(plan: dict[str, Any]) -> AsyncIterator[Client]:
     client = Client()
     async with (
         streamable_http_client(plan["url"]) as (read, write, _),
-        ClientSession(read, write, message_handler=client.hear) as session,
+        ClientSession(
+            read, write, message_handler=client.hear, **(client.callbacks() if plan.get("person") else {})
+        ) as session,
     ):
         await client.open(session)
         yield client

@@ -13,6 +13,7 @@ import mcp
 from mcp import types
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
+from callers import person
 from checks import pages, run
 
 
@@ -20,6 +21,25 @@ class Client:
     def __init__(self) -> None:
         self.tools_changed = anyio.Event()
         self.updated: asyncio.Queue[str] = asyncio.Queue()
+        self.asked: list[str] = []
+
+    def callbacks(self) -> dict[str, Any]:
+        """A person who answers what servers ask."""
+
+        def answering(method: str, result: Any) -> Any:
+            async def answer(context: Any, params: Any = None) -> Any:
+                self.asked.append(method)
+                given = None if params is None else params.model_dump(by_alias=True, exclude_none=True, mode="json")
+                return result.model_validate(person({"method": method, "params": given})["result"])
+
+            return answer
+
+        return {
+            "elicitation_callback": answering("elicitation/create", types.ElicitResult),
+            "sampling_callback": answering("sampling/createMessage", types.CreateMessageResult),
+            "sampling_capabilities": types.SamplingCapability(tools=types.SamplingToolsCapability()),
+            "list_roots_callback": answering("roots/list", types.ListRootsResult),
+        }
 
     async def hear(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):
@@ -85,7 +105,8 @@ class Client:
 @asynccontextmanager
 async def connect(plan: dict[str, Any]) -> AsyncIterator[Client]:
     client = Client()
-    async with mcp.Client(plan["url"], mode=plan["mode"], message_handler=client.hear) as sdk:
+    more = client.callbacks() if plan.get("person") else {}
+    async with mcp.Client(plan["url"], mode=plan["mode"], message_handler=client.hear, **more) as sdk:
         client.open(sdk)
         yield client
 

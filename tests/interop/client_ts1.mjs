@@ -3,16 +3,29 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import {
+  CreateMessageRequestSchema,
+  ElicitRequestSchema,
+  ListRootsRequestSchema,
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from "@modelcontextprotocol/sdk/types.js";
-import { pages, run } from "./checks.mjs";
+import { ABLE, pages, person, run } from "./checks.mjs";
 
 await run(async (plan) => {
-  const client = new Client({ name: "weir-interop-ts1", version: "1.0.0" });
+  const capabilities = plan.person ? ABLE : {};
+  const client = new Client({ name: "weir-interop-ts1", version: "1.0.0" }, { capabilities });
+  const asked = [];
+  const answer = (request) => {
+    asked.push(request);
+    return person(request);
+  };
+  for (const schema of plan.person ? [ElicitRequestSchema, CreateMessageRequestSchema, ListRootsRequestSchema] : []) {
+    client.setRequestHandler(schema, answer);
+  }
   const transport = new StreamableHTTPClientTransport(new URL(plan.url));
   await client.connect(transport);
   return {
+    asked,
     version: transport.protocolVersion,
     tools: () => pages((page) => client.listTools(page), "tools"),
     prompts: () => pages((page) => client.listPrompts(page), "prompts"),

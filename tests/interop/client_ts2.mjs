@@ -2,17 +2,27 @@
 // first, initialize if that fails) or a modern revision, which is then pinned.
 
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
-import { pages, run } from "./checks.mjs";
+import { ABLE, pages, person, run } from "./checks.mjs";
 
 await run(async (plan) => {
   const mode = plan.mode === "legacy" || plan.mode === "auto" ? plan.mode : { pin: plan.mode };
-  const client = new Client({ name: "weir-interop-ts2", version: "1.0.0" }, { versionNegotiation: { mode } });
+  const capabilities = plan.person ? ABLE : {};
+  const options = { capabilities, versionNegotiation: { mode } };
+  const client = new Client({ name: "weir-interop-ts2", version: "1.0.0" }, options);
+  const asked = [];
+  for (const method of plan.person ? ["elicitation/create", "sampling/createMessage", "roots/list"] : []) {
+    client.setRequestHandler(method, ({ params }) => {
+      asked.push(method);
+      return person({ method, params });
+    });
+  }
   const transport = new StreamableHTTPClientTransport(new URL(plan.url));
   await client.connect(transport);
   const modern = client.getProtocolEra() === "modern";
   // Without a cursor this client reads all pages by itself; `refresh` keeps its cache out of it.
   const fresh = { cacheMode: "refresh" };
   return {
+    asked,
     version: client.getNegotiatedProtocolVersion(),
     tools: () => pages((page) => client.listTools(page, fresh), "tools"),
     prompts: () => pages((page) => client.listPrompts(page, fresh), "prompts"),

@@ -83,9 +83,19 @@ class Run:
 class Client:
     """One client process; its checks go to a group of the report."""
 
-    def __init__(self, run: Run, name: str, kind: ClientKind, url: str, steps: list[dict], version: str = "") -> None:
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        kind: ClientKind,
+        url: str,
+        steps: list[dict],
+        version: str = "",
+        person: bool = False,
+    ) -> None:
         self.report, self.group = run.report, run.report.group(name)
-        plan = {"url": url, "mode": kind.mode, "version": version or kind.version, "steps": steps}
+        version = version or kind.version
+        plan = {"url": url, "mode": kind.mode, "version": version, "person": person, "steps": steps}
         slug = name.replace(" ", "_")
         plan_file = run.folder / f"{slug}.plan.json"
         plan_file.write_text(json.dumps(plan, indent=1))

@@ -554,8 +554,12 @@ async fn log_messages_cross_at_the_level_of_the_session() {
     let up = up().await;
     let weir = weir(&up).start().await;
     let caller = able(&weir).await;
-    let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"x"}}"#;
-    for level in ["info", "error"] {
+    let log = |level| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":"x"}}}}"#
+        )
+    };
+    for (level, below) in [("info", "debug"), ("error", "warning")] {
         if level != "info" {
             let params = format!(r#"{{"level":"{level}"}}"#);
             let set = caller.request("logging/setLevel", &params).await;
@@ -566,14 +570,14 @@ async fn log_messages_cross_at_the_level_of_the_session() {
             let key = "io.modelcontextprotocol/logLevel";
             let sent = call.request.raw(&["params", "_meta", key]);
             assert_eq!(sent, Some(format!("\"{level}\"")));
-            call.say(log).await;
+            // Not every upstream does as it is asked.
+            call.say(&log(below)).await;
+            call.say(&log("error")).await;
             call.answer(DONE).await;
         };
         let (reply, ()) = tokio::join!(caller.call("up__ask", "{}"), upstream);
-        assert_eq!(
-            reply.notifications("notifications/message").len(),
-            1,
-            "{reply:?}"
-        );
+        let told = reply.notifications("notifications/message");
+        let told: Vec<_> = told.iter().map(|one| &one["params"]["level"]).collect();
+        assert_eq!(told, ["error"], "{reply:?}");
     }
 }

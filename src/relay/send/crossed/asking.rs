@@ -10,6 +10,7 @@ use super::call::{CallEnd, CallSetup, CrossedCall};
 use super::demanded::Demanded;
 use super::messages::GATHER;
 use super::phase::{CallPhase, ParkedPhase};
+use crate::metrics::AskOutcome;
 use crate::protocol::message::{self, Id};
 use crate::relay::send::notices::post_progress;
 use crate::session::{ParkedCall, Resumption};
@@ -37,12 +38,15 @@ impl CrossedCall {
             return None;
         }
         let refused = is_demanded.then(|| self.refusal());
+        let open = self.count_open();
         if self.setup.crossings.is_draining() {
+            self.count(AskOutcome::Refused, open);
             let answers = self.asks.end();
             self.post_all(answers);
             return refused.map(|refusal| CallEnd::Answered(out, refusal));
         }
         let Some((state, resumed)) = self.park() else {
+            self.count(AskOutcome::Refused, open);
             self.refuse_all();
             return refused.map(|refusal| CallEnd::Answered(out, refusal));
         };
@@ -51,6 +55,11 @@ impl CrossedCall {
             Some(_) | None => self.asks.to_result(&state),
         };
         let question = message::result(&Id::from(self.number), &question);
+        let asked = match is_demanded {
+            true => open,
+            false => self.asks.note_asked(),
+        };
+        self.count(AskOutcome::Asked, asked);
         self.tell_begun();
         let lives = self.setup.session.link.config.timeouts.ask;
         self.phase = CallPhase::Parked(ParkedPhase {
@@ -66,6 +75,19 @@ impl CrossedCall {
             Ok(()) => None,
             // It cannot know the state.
             Err(_) => Some(CallEnd::Left),
+        }
+    }
+
+    /// Counts questions of the upstream of which the same became.
+    pub(super) fn count(&self, outcome: AskOutcome, count: usize) {
+        self.setup.session.link.metrics.count_asks(outcome, count);
+    }
+
+    /// Returns the number of the questions that the caller is asked next, or is asked now.
+    pub(super) fn count_open(&self) -> usize {
+        match &self.demanded {
+            Some(demanded) if demanded.is_open() => demanded.keys().len(),
+            Some(_) | None => self.asks.keys().len(),
         }
     }
 
@@ -138,7 +160,9 @@ impl CrossedCall {
         } = resumption;
         self.setup.deadline = deadline;
         let responses = answers.as_deref().map(|answers| self.asks.answer(answers));
-        self.post_all(responses.unwrap_or_default());
+        let responses = responses.unwrap_or_default();
+        self.count(AskOutcome::Answered, responses.len());
+        self.post_all(responses);
         let before = std::mem::replace(&mut self.phase, CallPhase::Running(out.clone()));
         let CallPhase::Parked(ParkedPhase {
             since,

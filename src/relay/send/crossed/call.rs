@@ -14,6 +14,7 @@ use crate::bridge::{AskKind, AskableClient, OpenAsks};
 use crate::caller::Caller;
 use crate::live::Live;
 use crate::memory::{OverBudget, Reservation};
+use crate::metrics::AskOutcome;
 use crate::protocol::era::{Era, Version};
 use crate::protocol::{message, method};
 use crate::relay::hops::DeadlineExtension;
@@ -221,7 +222,15 @@ impl CrossedCall {
                 self.tell_waiting();
                 None
             }
-            CallEvent::Caller(CallerEvent::Expired) | CallEvent::Drained => self.abandon(),
+            CallEvent::Caller(CallerEvent::Expired) => {
+                let open = self.count_open();
+                let end = self.abandon();
+                if end.is_some() {
+                    self.count(AskOutcome::Expired, open);
+                }
+                end
+            }
+            CallEvent::Drained => self.abandon(),
             CallEvent::Published if self.is_listed() => None,
             CallEvent::Published => self.abandon(),
         }

@@ -11,6 +11,7 @@ use super::demanded::Demanded;
 use super::source::CallSource;
 use crate::bridge::{AskKind, DemandStep, UrlDemand};
 use crate::json::{self, Object};
+use crate::metrics::AskOutcome;
 use crate::protocol::message::{self, Id, Notification};
 use crate::protocol::{meta, method};
 use crate::relay::send::in_flight::transmit;
@@ -62,7 +63,16 @@ impl CrossedCall {
     ) -> Option<CallEnd> {
         let demanded = self.demanded.as_mut()?;
         self.is_sent = false;
-        match demanded.demand.answer(answers.unwrap_or("{}")) {
+        let answers = answers.unwrap_or("{}");
+        let given = Object::parse(answers).unwrap_or_default();
+        let answered = demanded
+            .keys()
+            .iter()
+            .filter(|key| given.contains(key))
+            .count();
+        let metrics = &self.setup.session.link.metrics;
+        metrics.count_asks(AskOutcome::Answered, answered);
+        match demanded.demand.answer(answers) {
             DemandStep::Ask => self.gather = Some(Instant::now()),
             DemandStep::Again => {
                 demanded.accepted = Some(Instant::now());

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::call::{CallEnd, CrossedCall};
 use super::phase::CallPhase;
 use super::source::CallSource;
+use crate::bridge::AskKind;
+use crate::metrics::AskOutcome;
 use crate::protocol::message::{self, Id, Message, Notification, Outcome, Request};
 use crate::protocol::method;
 use crate::record::is_tool_error;
@@ -53,9 +55,13 @@ impl CrossedCall {
         }
         let (link, peer) = (Arc::clone(&session.link), Arc::clone(&session.peer));
         if let Some(answer) = self.asks.take(request) {
+            if AskKind::of(&request.method, &request.params).is_some() {
+                self.count(AskOutcome::Refused, 1);
+            }
             return post_answer(&link, &peer, answer);
         }
         if self.count_kept().is_err() {
+            self.count(AskOutcome::Refused, self.asks.keys().len());
             return self.refuse_all();
         }
         if !self.phase.is_parked() {

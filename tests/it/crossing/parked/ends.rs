@@ -311,3 +311,37 @@ async fn a_call_that_is_over_without_an_answer_leaves_no_state() {
     let again = back(&caller, &first, YES).await;
     assert_eq!(*reason(&again.error()), *"exchange_over");
 }
+
+#[tokio::test]
+async fn what_became_of_questions_is_counted() {
+    let up = server().start().await;
+    let weir = Weir::with(&up.yaml()).top("defaults: { timeouts: { ask: 1s } }");
+    let weir = weir.start().await;
+    let caller = able(&weir);
+    // Of two questions one is answered, and then the other.
+    let (first, call) = asked(&caller, &up, &[("1", FORM), ("2", ROOTS)]).await;
+    let (key, _) = super::questions(&first).remove(0);
+    let params = going_on(CALL, &state(&first), &format!("{{{key:?}:{YES}}}"));
+    let second = caller.request("tools/call", &params).await;
+    let upstream = async {
+        up.answered("2").await;
+        call.answer(DONE).await;
+    };
+    let (reply, ()) = tokio::join!(back(&caller, &second, YES), upstream);
+    assert_eq!(reply.text(), "done");
+    // Nobody comes back.
+    let (_first, call) = asked(&caller, &up, &[("3", FORM)]).await;
+    call.closed().await;
+    // This caller cannot be asked.
+    let unable = super::caller(&weir, r#"{"sampling":{}}"#);
+    let upstream = async {
+        let call = up.call().await;
+        call.say(&ask("4", FORM)).await;
+        up.answered("4").await;
+        call.answer(DONE).await;
+    };
+    tokio::join!(unable.request("tools/call", CALL), upstream);
+    let expected = json!({"asked": 3, "answered": 2, "expired": 1, "refused": 1});
+    let about = weir.admin("/upstreams").await["upstreams"][0].clone();
+    assert_eq!(about["asks"], expected);
+}
