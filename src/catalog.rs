@@ -57,7 +57,7 @@ pub use digest::Digest;
 pub(crate) use digest::Hasher;
 pub use drift::{DriftReport, DriftedDefinition, RenamedDefinition};
 pub use kind::{Kind, PerEra, PerKind};
-pub use listing::{Definition, InvalidDefinition, InvalidReason, Listing};
+pub use listing::{Definition, InvalidDefinition, InvalidReason, Listing, ListingBuilder};
 pub use named::{NameOrigin, NameStep, RenameCause};
 pub use named_resources::NamedResources;
 pub use origin::DroppedCounts;

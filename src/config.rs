@@ -26,6 +26,7 @@ mod rates;
 mod raw;
 mod reach;
 mod replicas;
+mod resync;
 mod rule_origins;
 mod rules;
 mod schema;

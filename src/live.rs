@@ -12,6 +12,7 @@ mod named;
 pub mod publisher;
 pub mod reload;
 pub mod schedule;
+pub mod shared_listings;
 pub mod shared_pins;
 pub mod snapshot;
 pub mod state;

@@ -11,6 +11,7 @@
 
 mod connection;
 mod id;
+mod lead;
 mod lease;
 mod news;
 mod sealed;
@@ -21,7 +22,8 @@ mod tests;
 
 pub use connection::{Dial, DialError, DialFuture, DialedStore, StoreLogin, StoreStream};
 pub use id::{ReplicaId, ReplicaTag};
+pub(crate) use lead::{LedValue, milliseconds};
 pub use lease::StoreLease;
 pub use news::{NewsTopic, StoreNews};
-pub use status::{StoreState, StoreStatus};
+pub use status::{ListingCounts, StoreState, StoreStatus};
 pub use store::{SharedStore, StoreLost};

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::catalog::Listing;
+use crate::catalog::{Listing, PerKind};
 use crate::live::command::{ListingAttempt, PublisherCommand};
+use crate::live::shared_listings::SharedListings;
 use crate::protocol::message;
 use crate::telemetry::Span;
 use crate::upstream::error::Liveness;
@@ -41,6 +42,8 @@ pub struct Keeper {
     pub link: Arc<Link>,
     /// Where listings go.
     pub commands: mpsc::Sender<PublisherCommand>,
+    /// The listings that replicas share, if they share that of this upstream.
+    pub shared: Option<Arc<SharedListings>>,
     /// When to end.
     pub shutdown: CancellationToken,
 }
@@ -50,9 +53,10 @@ pub struct Keeper {
 enum Wakeup {
     /// Weir ends.
     Shutdown,
-    /// The upstream caused it: it announced a change, its listing is no longer valid, or calls of it
-    /// fail.
+    /// The upstream caused it: it announced a change, or calls of it fail.
     Announced,
+    /// The upstream caused it: its listing is no longer valid.
+    Expired,
     /// An operator wants it.
     Ordered,
     /// Any other reason to list.
@@ -87,6 +91,9 @@ impl Keeper {
     pub async fn run(self) {
         let mut memory = KeeperState::default();
         let mut announced = false;
+        if let Some(shared) = &self.shared {
+            shared.join(&self.link);
+        }
         while !self.shutdown.is_cancelled() {
             let (round, began) = (self.link.rounds.begin(), Instant::now());
             let attempt = tokio::select! {
@@ -94,6 +101,9 @@ impl Keeper {
                 () = self.shutdown.cancelled() => break,
             };
             let took = began.elapsed();
+            if let Some(shared) = &self.shared {
+                shared.note_attempt(self.link.link_id, attempt.is_ok());
+            }
             self.link.rounds.note_listed(EndedListing {
                 announced,
                 changed: memory.note(&attempt),
@@ -115,8 +125,13 @@ impl Keeper {
             if wakeup == Wakeup::Shutdown {
                 break;
             }
-            announced = matches!(wakeup, Wakeup::Announced | Wakeup::Reconnect);
+            let is_caused = matches!(wakeup, Wakeup::Announced | Wakeup::Reconnect);
+            announced = is_caused || wakeup == Wakeup::Expired;
             memory.is_ordered = wakeup == Wakeup::Ordered;
+            memory.is_own = is_caused || memory.is_ordered;
+        }
+        if let Some(shared) = &self.shared {
+            shared.leave(self.link.link_id);
         }
         drop(memory.watch.take());
         self.leave().await;
@@ -144,6 +159,9 @@ impl Keeper {
                 Some(peer) => peer,
                 None => self.connect(memory).await?,
             };
+            if let Some(taken) = self.take_shared(memory, &peer).await {
+                return Ok(taken);
+            }
             memory.targets.synchronize(link).await;
             let part = async |part| self.send_part(round, part).await;
             let listed = Box::pin(list::list(link, &peer, memory.impatient(), span, part));
@@ -156,6 +174,21 @@ impl Keeper {
                 other => return other,
             }
         }
+    }
+
+    /// Returns what another replica listed, if that will do: not for what concerns this one, such as
+    /// an order, a message of the upstream to it, or a failure.
+    async fn take_shared(&self, memory: &KeeperState, peer: &Peer) -> Option<Listed> {
+        let shared = self.shared.as_ref()?;
+        if memory.is_own || memory.failures > 0 {
+            return None;
+        }
+        Some(Listed {
+            listing: Box::pin(shared.take(&self.link, peer.era())).await?,
+            failed: Vec::new(),
+            hung: PerKind::default(),
+            retry_after: None,
+        })
     }
 
     /// Has those kinds of a listing applied that have come while others keep it waiting.
@@ -330,7 +363,7 @@ impl Keeper {
             () = self.link.credentials_recovered(), if memory.failures > 0 => Wakeup::Own,
             () = self.link.rounds.change_announced() => Wakeup::Announced,
             () = alarm => match pause {
-                Pause::Ttl(_) => Wakeup::Announced,
+                Pause::Ttl(_) => Wakeup::Expired,
                 Pause::Failure(_) | Pause::Unbounded => Wakeup::Own,
             },
         };

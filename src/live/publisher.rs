@@ -299,6 +299,9 @@ fn store_listings(writer: &StoreWriter, state: &State, believed: &[(u64, bool)])
         let Some(upstream) = state.upstream(link) else {
             continue;
         };
+        if let Some(listing) = state.listing(link) {
+            writer.share_listing(link, listing);
+        }
         match state.listing(link) {
             Some(listing) if is_new => writer.queue_listing(link, upstream, Arc::clone(listing)),
             Some(_) | None => writer.queue_confirmation(link, upstream),

@@ -12,11 +12,12 @@ mod writer;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Digest, Hasher, Kind, Listing};
+use crate::catalog::{Digest, Hasher, Kind, Listing, ListingBuilder};
 use crate::config;
 use crate::durable;
 use crate::json;
@@ -141,21 +142,7 @@ impl ListingStore {
         upstream: &config::Upstream,
         listing: &Listing,
     ) -> Result<(), ListingStoreError> {
-        let mut lines = String::new();
-        for kind in Kind::ALL.into_iter().chain([Kind::Instructions]) {
-            for definition in listing.definitions(kind) {
-                lines.push_str(definition.raw());
-                lines.push('\n');
-            }
-        }
-        let head = ListingHeader {
-            about: FileHeader::of("listing", upstream, &lines),
-            era: listing.era().to_string(),
-            counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
-            instructions: !listing.definitions(Kind::Instructions).is_empty(),
-        };
-        let head = serde_json::to_string(&head).map_err(io::Error::from)?;
-        let text = format!("{head}\n{lines}");
+        let text = write(upstream, listing)?;
         Ok(durable::replace(
             &self.file(FOLDER, upstream),
             text.as_bytes(),
@@ -219,7 +206,7 @@ fn read(
     let Some((text, at)) = contents(path)? else {
         return Ok(None);
     };
-    let listing = parse(&text, upstream)?;
+    let listing = parse(&text, upstream, None)?.finish();
     Ok(Some(StoredListing { listing, at }))
 }
 
@@ -252,7 +239,35 @@ fn head<'t, T: Deserialize<'t>>(text: &'t str) -> Result<(T, &'t str), ListingSt
     Ok((head, lines))
 }
 
-fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, ListingStoreError> {
+/// Writes a listing as it is stored.
+pub(in crate::live) fn write(
+    upstream: &config::Upstream,
+    listing: &Listing,
+) -> Result<String, ListingStoreError> {
+    let mut lines = String::new();
+    for kind in Kind::ALL.into_iter().chain([Kind::Instructions]) {
+        for definition in listing.definitions(kind) {
+            lines.push_str(definition.raw());
+            lines.push('\n');
+        }
+    }
+    let head = ListingHeader {
+        about: FileHeader::of("listing", upstream, &lines),
+        era: listing.era().to_string(),
+        counts: Kind::ALL.map(|kind| listing.definitions(kind).len()),
+        instructions: !listing.definitions(Kind::Instructions).is_empty(),
+    };
+    let head = serde_json::to_string(&head).map_err(io::Error::from)?;
+    Ok(format!("{head}\n{lines}"))
+}
+
+/// Reads what [`write`] wrote of the same upstream. What comes again letter by letter is taken over
+/// from an `earlier` listing.
+pub(in crate::live) fn parse(
+    text: &str,
+    upstream: &config::Upstream,
+    earlier: Option<Arc<Listing>>,
+) -> Result<ListingBuilder, ListingStoreError> {
     let (head, lines) = head::<ListingHeader>(text)?;
     head.about.fits("listing", upstream, lines)?;
     let era = match head.era.as_str() {
@@ -261,6 +276,9 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, ListingStor
         _ => return Err(ListingStoreError::Damaged("its era is none")),
     };
     let mut builder = Listing::of(era);
+    if let Some(earlier) = earlier {
+        builder = builder.after(earlier);
+    }
     let mut lines = lines.lines();
     for (kind, count) in Kind::ALL.into_iter().zip(head.counts) {
         for line in lines.by_ref().take(count) {
@@ -270,7 +288,7 @@ fn parse(text: &str, upstream: &config::Upstream) -> Result<Listing, ListingStor
     if let Some(line) = lines.next().filter(|_| head.instructions) {
         builder.add(Kind::Instructions, line);
     }
-    Ok(builder.finish())
+    Ok(builder)
 }
 
 fn digest(lines: &str) -> Digest {

@@ -159,6 +159,12 @@ families! {
         "Connections to the store of replicas.store that were lost.";
     STORE_FAILURES = "weir_replicas_store_failures_total" Counter []
         "Requests to the store of replicas.store that failed, or were not made because there was no connection.";
+    LISTINGS_LED = "weir_replicas_listings_led" Gauge []
+        "Upstreams that this replica lists for all, 0 while there is no store.";
+    LISTINGS_TAKEN = "weir_replicas_listings_taken_total" Counter []
+        "Listings of other replicas that this one took over instead of listing the upstream.";
+    LISTINGS_REFUSED = "weir_replicas_listings_refused_total" Counter []
+        "Listings in the store of replicas.store that were refused: no replica sealed them, or they are too old, or damaged.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

@@ -25,6 +25,8 @@ const TEST: Duration = Duration::from_secs(1);
 /// The first pause between two attempts to connect, which doubles, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the connection outlasts the end of weir, for what is given back then.
+const LAST_POSTS: Duration = Duration::from_millis(100);
 /// Commands that wait for their place on the connection.
 const PIPELINE: usize = 256;
 /// Commands without an answer that are sent together.
@@ -75,7 +77,7 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub type Dial = Box<dyn Fn() -> DialFuture + Send + Sync>;
 
 impl SharedStore {
-    /// Keeps a connection until `stop`. To be run once.
+    /// Keeps a connection until `stop`, and a moment more. To be run once.
     pub async fn run(self: Arc<Self>, dial: Dial, stop: CancellationToken) {
         let Some(mut posted) = self.posted.lock().take() else {
             debug_assert!(false, "the store is run twice");
@@ -83,11 +85,13 @@ impl SharedStore {
         };
         let (mut pause, mut is_told) = (FIRST_PAUSE, false);
         loop {
-            let kept = self.keep(&dial, &mut posted);
-            match stop.run_until_cancelled(kept).await {
-                None => return,
-                Some(Ok(())) => (pause, is_told) = (FIRST_PAUSE, false),
-                Some(Err(error)) => {
+            let kept = tokio::select! {
+                kept = self.keep(&dial, &mut posted) => kept,
+                () = ended(&stop) => return,
+            };
+            match kept {
+                Ok(()) => (pause, is_told) = (FIRST_PAUSE, false),
+                Err(error) => {
                     if !is_told {
                         tracing::warn!(%error, "the store of the replicas cannot be reached: weir tries on");
                         is_told = true;
@@ -197,6 +201,12 @@ impl SharedStore {
             }
         }
     }
+}
+
+/// Waits until weir has ended, and what its parts give back then is sent.
+async fn ended(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_POSTS).await;
 }
 
 /// Passes on what the store sends unasked.

@@ -10,7 +10,7 @@ use crate::replicas::store::{SharedStore, StoreLost};
 use crate::seal;
 
 /// Removes a lease, if it is still the same.
-const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
+pub(super) const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
 /// The right to do something that no other replica does meanwhile. It ends by itself after its time,
 /// because a replica may die with it; dropped, it is given back.

@@ -14,14 +14,17 @@ pub enum NewsTopic {
     Logins,
     /// A session that was ended or renewed.
     Sessions,
+    /// The listing of an upstream, named by its place in the store.
+    Listings,
 }
 
 impl NewsTopic {
     /// The topics of messages, with their words.
-    const WORDS: [(&'static str, Self); 3] = [
+    const WORDS: [(&'static str, Self); 4] = [
         ("pins", Self::Pins),
         ("logins", Self::Logins),
         ("sessions", Self::Sessions),
+        ("listings", Self::Listings),
     ];
 
     fn word(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! The state of the connection to the store, for operators.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
 /// The state of the connection to the store.
@@ -26,4 +28,35 @@ pub struct StoreStatus {
     pub losses: u64,
     /// Requests to the store that failed, or were not made because there was no connection.
     pub failures: u64,
+    /// The listings that replicas share.
+    pub listings: ListingCounts,
+}
+
+/// The listings that replicas share, counted by this one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ListingCounts {
+    /// Upstreams that this replica lists for all.
+    pub led: u64,
+    /// Listings of others that it took over since it started.
+    pub taken: u64,
+    /// Listings in the store that it refused since it started.
+    pub refused: u64,
+}
+
+/// The same while they change.
+#[derive(Debug, Default)]
+pub(crate) struct ListingFigures {
+    pub(crate) led: AtomicU64,
+    pub(crate) taken: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+impl ListingFigures {
+    pub(super) fn counts(&self) -> ListingCounts {
+        ListingCounts {
+            led: self.led.load(Ordering::Relaxed),
+            taken: self.taken.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::error::Elapsed;
 
 use crate::config::{ReplicaSettings, ReplicaStore, WhenLost};
 use crate::replicas::news::{NewsTopic, StoreNews};
-use crate::replicas::status::{StoreState, StoreStatus};
+use crate::replicas::status::{ListingFigures, StoreState, StoreStatus};
 use crate::seal::{self, KeyRing, MarkKeys, NoRandom, Sealer};
 
 /// The purpose that values are sealed for.
@@ -53,6 +53,8 @@ pub struct SharedStore {
     connections: AtomicU64,
     losses: AtomicU64,
     failures: AtomicU64,
+    /// The listings that replicas share.
+    pub(crate) listings: ListingFigures,
     /// When replicas have had the time to bring back what the store may have lost.
     settled_at: Mutex<Option<Instant>>,
     /// When an error of the store was last logged.
@@ -99,6 +101,7 @@ impl SharedStore {
             connections: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            listings: ListingFigures::default(),
             settled_at: Mutex::new(None),
             warned: Mutex::new(None),
         }))
@@ -146,6 +149,7 @@ impl SharedStore {
             when_lost: self.when_lost.as_str(),
             losses: self.losses.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            listings: self.listings.counts(),
         }
     }
 

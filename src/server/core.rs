@@ -22,6 +22,7 @@ use crate::live::command::{NewConfig, PublisherCommand};
 use crate::live::keeper::Keeper;
 use crate::live::publisher::{self, drift};
 use crate::live::schedule::Schedule;
+use crate::live::shared_listings::SharedListings;
 use crate::live::shared_pins::SharedPins;
 use crate::live::state::State;
 use crate::live::store::{ListingStore, StoreWriter};
@@ -33,11 +34,13 @@ use crate::server::context::{make_context, make_hooks};
 use crate::server::data_guard::DataGuard;
 use crate::server::reconfigured::Reconfigured;
 use crate::server::replicas;
-use crate::server::restore::{apply_stored_pins, load_pins, restore_listings, share_pins};
+use crate::server::restore::{
+    apply_stored_pins, begin_sharing, load_pins, restore_listings, share_pins,
+};
 use crate::server::warnings::{is_gated, warn_of_config};
 use crate::server::{error::ServeError, export::Export, options::Options};
-use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
+use crate::upstream::{Link, Wire};
 
 /// How long a stopping weir waits for keepers and child processes, once no call is under way. A child
 /// that ignores both the end of its stdin and SIGTERM takes half of it.
@@ -59,6 +62,8 @@ pub struct Core {
     store: Option<ListingStore>,
     /// The pins that replicas share, if they do.
     shared_pins: Option<Arc<SharedPins>>,
+    /// The listings that replicas share, if they do.
+    shared_listings: Option<Arc<SharedListings>>,
     /// Stops the keeper of each link, by the id of the link.
     keepers: BTreeMap<u64, CancellationToken>,
     /// The way callers are authenticated.
@@ -88,7 +93,8 @@ impl Core {
         let links = links.collect::<Result<Arc<[_]>, _>>()?;
         let mut state = State::new(Arc::clone(&config), links.iter().map(|link| link.link_id));
         let store = open_store(&config, options, &links, &mut state).await;
-        let shared_pins = shared.clone().map(SharedPins::new);
+        let sharing = begin_sharing(shared.as_ref(), &around.auth);
+        let (shared_pins, shared_listings) = sharing.clone().unzip();
         let from = (store.clone(), shared_pins.as_deref());
         let restored = restore_listings(from, &links, &mut state).await;
         let catalog = restored.publish.unwrap_or_else(|| empty_catalog(&config));
@@ -103,7 +109,7 @@ impl Core {
         // The record file may be new: children may not read it.
         around.secret_paths.follow(&first.config);
         let live = Arc::new(Live::new(first).with_audit(audit).with_store(shared));
-        let writer = StoreWriter::for_both(store.clone(), shared_pins.clone()).map(Arc::new);
+        let writer = StoreWriter::for_both(store.clone(), sharing).map(Arc::new);
         let changed = &restored.pins_changed;
         drop(drift::store_pins(&state, changed, writer.as_deref()));
         if let Some(writer) = &writer {
@@ -122,6 +128,7 @@ impl Core {
             commands,
             store,
             shared_pins,
+            shared_listings,
             keepers: BTreeMap::new(),
             authentication,
             data_guard,
@@ -259,6 +266,7 @@ impl Core {
         let keeper = Keeper {
             link: Arc::clone(link),
             commands: self.commands.clone(),
+            shared: self.shared_listings.clone().filter(|_| is_shared(link)),
             shutdown,
         };
         self.tasks.spawn(keeper.run());
@@ -348,6 +356,14 @@ async fn open_store(
 fn empty_catalog(config: &Config) -> Arc<Catalog> {
     let page_size = config.listen.page_size.get();
     Arc::new(Catalog::merge(&config.naming, page_size, &[]))
+}
+
+/// Returns whether the replicas have an upstream in common. A child process is each one's own.
+fn is_shared(link: &Link) -> bool {
+    match link.wire {
+        Wire::Http(_) => true,
+        Wire::Child(_) => false,
+    }
 }
 
 /// Gives a new link the listing of the earlier one, which callers see until the next listing.

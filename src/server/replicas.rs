@@ -79,6 +79,23 @@ fn observe(shared: Option<&Arc<SharedStore>>, metrics: &Metrics) {
         &names::STORE_FAILURES,
         value(|store| store.status().failures),
     );
+    let listings = [
+        (
+            &names::LISTINGS_LED,
+            value(|store| store.status().listings.led),
+        ),
+        (
+            &names::LISTINGS_TAKEN,
+            value(|store| store.status().listings.taken),
+        ),
+        (
+            &names::LISTINGS_REFUSED,
+            value(|store| store.status().listings.refused),
+        ),
+    ];
+    for (family, value) in listings {
+        metrics.observe(family, value);
+    }
 }
 
 impl StoreTarget {

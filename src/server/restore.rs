@@ -10,10 +10,12 @@ use crate::catalog::Pins;
 use crate::credentials::CredentialsContext;
 use crate::live::accept::AcceptHandle;
 use crate::live::publisher::{self, drift};
+use crate::live::shared_listings::SharedListings;
 use crate::live::shared_pins::SharedPins;
 use crate::live::state::{Effects, State};
 use crate::live::store::{ListingStore, StoredListing};
 use crate::live::{Live, StateChange};
+use crate::replicas::SharedStore;
 use crate::upstream::Link;
 use crate::upstream::health::ListingReport;
 
@@ -141,6 +143,17 @@ pub(super) async fn load_pins(
         found.extend(pins.map(|pins| (link.link_id, pins)));
     }
     found
+}
+
+/// Begins to share pins and listings with other replicas, if there is a store for them.
+pub(super) fn begin_sharing(
+    store: Option<&Arc<SharedStore>>,
+    CredentialsContext { tasks, stop, .. }: &CredentialsContext,
+) -> Option<(Arc<SharedPins>, Arc<SharedListings>)> {
+    let store = store?;
+    let listings = SharedListings::new(Arc::clone(store));
+    tasks.spawn(Arc::clone(&listings).run(stop.clone()));
+    Some((SharedPins::new(Arc::clone(store)), listings))
 }
 
 /// Brings the pins of all upstreams into the store of the replicas, and begins to accept what is

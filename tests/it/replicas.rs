@@ -2,6 +2,7 @@
 //! each goes on by itself.
 
 mod limits;
+mod listings;
 mod logins;
 mod pins;
 mod sessions;

@@ -3,6 +3,7 @@
 use super::check::Check;
 use crate::config::error::ProblemKind;
 use crate::config::raw::forms;
+use crate::config::resync::parser;
 use crate::config::{Resync, units};
 use crate::document::path::KeyPath;
 
@@ -32,13 +33,9 @@ fn is_meant_as_cron(text: &str) -> bool {
     text.starts_with('@') || words >= 5 || (only_those && (words > 1 || text.contains('*')))
 }
 
-/// Parsed as tokio-cron-scheduler parses it (`JobLocked::new`, 0.15), so that it cannot be refused later.
+/// Parsed as the scheduler parses it, so that it cannot be refused later.
 fn parse_cron(text: String) -> Result<Resync, ProblemKind> {
-    let parser = croner::parser::CronParser::builder()
-        .seconds(croner::parser::Seconds::Required)
-        .dom_and_dow(true)
-        .build();
-    match parser.parse(&text) {
+    match parser().parse(&text) {
         Ok(_) => Ok(Resync::Cron(text)),
         Err(_) if !text.starts_with('@') && text.split_whitespace().count() != 6 => {
             let found = text.split_whitespace().count();

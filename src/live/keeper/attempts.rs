@@ -43,6 +43,8 @@ pub(super) struct KeeperState {
     pub(super) listed: Option<Digest>,
     /// Whether an operator waits for the listing that comes next.
     pub(super) is_ordered: bool,
+    /// Whether the listing that comes next has to be this replica's own.
+    pub(super) is_own: bool,
 }
 
 impl KeeperState {

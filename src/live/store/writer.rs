@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Listing, Pins};
 use crate::config;
+use crate::live::shared_listings::SharedListings;
 use crate::live::shared_pins::SharedPins;
 use crate::live::store::ListingStore;
 
@@ -25,6 +26,8 @@ pub struct StoreWriter {
     store: Option<ListingStore>,
     /// Gets pins too, if replicas share them.
     shared: Option<Arc<SharedPins>>,
+    /// Gets listings too, if replicas share them.
+    shared_listings: Option<Arc<SharedListings>>,
     /// By the number of the link.
     waiting: Mutex<BTreeMap<u64, ListingJob>>,
     /// By the number of the link. Pins of a later link of an upstream are written later.
@@ -55,6 +58,7 @@ impl StoreWriter {
         Self {
             store: Some(store),
             shared: None,
+            shared_listings: None,
             waiting: Mutex::default(),
             pins: Mutex::default(),
             wake: Notify::new(),
@@ -63,10 +67,15 @@ impl StoreWriter {
 
     /// A writer to a store, to what replicas share, or to both; `None` for neither.
     #[must_use]
-    pub fn for_both(store: Option<ListingStore>, shared: Option<Arc<SharedPins>>) -> Option<Self> {
+    pub fn for_both(
+        store: Option<ListingStore>,
+        shared: Option<(Arc<SharedPins>, Arc<SharedListings>)>,
+    ) -> Option<Self> {
+        let (shared, shared_listings) = shared.unzip();
         (store.is_some() || shared.is_some()).then(|| Self {
             store,
             shared,
+            shared_listings,
             waiting: Mutex::default(),
             pins: Mutex::default(),
             wake: Notify::new(),
@@ -93,6 +102,13 @@ impl StoreWriter {
         let listing = Some(listing);
         self.lock().insert(link, ListingJob { upstream, listing });
         self.wake.notify_one();
+    }
+
+    /// Has other replicas know of a listing that is believed, new or not.
+    pub fn share_listing(&self, link: u64, listing: &Arc<Listing>) {
+        if let Some(shared) = &self.shared_listings {
+            shared.queue(link, listing);
+        }
     }
 
     /// Queues a note that the stored listing was confirmed.
