@@ -30,6 +30,11 @@ REFUSED: dict[str, tuple[list[str], str]] = {
         [*TWO, "--set", "sealingKeys[0].secret=s,sealingKeys[0].key=k,state.kind=claim"],
         "ReadWriteMany",
     ),
+    "pods that forward without a sealing key": ([*NONE, "--set", "peers.enabled=true"], "sealingKeys"),
+    "peers that the chart writes": (
+        [*NONE, "--set", "sealingKeys[0].secret=s,sealingKeys[0].key=k,peers.enabled=true", "--set", "config.replicas.peers[0]=http://a:8000"],
+        "config.replicas.peers",
+    ),
     "autoscaling without a sealing key": ([*NONE, "--set", "autoscaling.enabled=true"], "sealingKeys"),
     "metrics without a token": ([*NONE, "--set", "serviceMonitor.enabled=true"], "admin.existingSecret"),
     "an ingress without hosts": ([*NONE, "--set", "ingress.enabled=true"], "ingress.hosts"),
@@ -163,3 +168,39 @@ def check_names(run: Any, chart: Chart) -> None:
     others = [d for d in documents if d["kind"] == "Service" and d is not admin]
     missed = [d for d in others if wanted.items() <= d["metadata"]["labels"].items()]
     run.check("and no other one", not missed, missed)
+    check_peers(run, chart, documents, labels)
+
+
+def check_peers(run: Any, chart: Chart, documents: list[dict[str, Any]], labels: dict[str, str]) -> None:
+    """The Service by which pods find one another, and the config and the rules that go with it."""
+    replicas = [d for d in documents if d["kind"] == "Service" and d["metadata"]["name"].endswith("-replicas")]
+    spec = replicas[0]["spec"] if len(replicas) == 1 else {}
+    headless = spec.get("clusterIP") == "None" and spec.get("publishNotReadyAddresses") is True
+    run.check("one headless Service has the addresses of the pods, also of those that stop", headless, replicas)
+    run.check("it means the pods", spec.get("selector", {"": ""}).items() <= labels.items(), spec)
+    name, port = replicas[0]["metadata"]["name"], spec["ports"][0]
+    config = chart.load(one(documents, "ConfigMap")["data"]["weir.yaml"])[0]
+    wanted = {"peers": [f"http://{name}:{port['port']}"], "prefix": "edge:"}
+    run.check("the config names it, and keeps what else it has of replicas", config["replicas"] == wanted, config["replicas"])
+    run.check("weir listens on its port", config["listen"]["address"].endswith(f":{port['port']}") and port["targetPort"] == "mcp", port)
+    policy = one(documents, "NetworkPolicy")["spec"]
+    pods = {"podSelector": {"matchLabels": spec["selector"]}}
+    within = [side for side, key in (("ingress", "from"), ("egress", "to")) for rule in policy[side] if pods in rule.get(key, [])]
+    run.check("the NetworkPolicy lets pods reach one another, both ways", within == ["ingress", "egress"], policy)
+    least = chart.render(CHART / "ci" / "one.yaml")
+    run.check("without `peers` there is no such Service", not any(d["metadata"]["name"].endswith("-replicas") for d in least), least)
+    keys = "sealingKeys[0].secret=s,sealingKeys[0].key=k,peers.enabled=true"
+    tls = ["--set", "config.listen.tls.cert=c,config.listen.tls.key.file=k,config.replicas.peer_tls.ca=ca"]
+    code, text = chart.helm("template", "edge", str(CHART), *NONE, "--set", keys, *tls)
+    run.check("with `listen.tls` they are asked over TLS", code == 0 and "https://edge-weir-replicas:8000" in text, text)
+    sums = [fixed(chart, keys), fixed(chart, keys, "--set", "config.replicas.prefix=x")]
+    run.check("a change of `replicas` makes new pods", sums[0] != sums[1], sums)
+
+
+def fixed(chart: Chart, *more: str) -> str:
+    """The sum of what weir does not take over without a restart."""
+    code, text = chart.helm("template", "edge", str(CHART), *NONE, "--set", *more)
+    if code != 0:
+        raise AssertionError(text)
+    pod = one(chart.load(text), "Deployment")["spec"]["template"]
+    return pod["metadata"]["annotations"]["checksum/fixed"]

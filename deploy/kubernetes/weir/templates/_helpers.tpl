@@ -93,6 +93,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail "config.listen.auth.client_certificates.required: probes have no certificate; set `admin.existingSecret`, so that they ask the admin listener" -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.peers.enabled -}}
+{{- if and (not .Values.existingConfigMap) (not .Values.sealingKeys) -}}
+{{- fail "sealingKeys: pods that forward to each other need the same one" -}}
+{{- end -}}
+{{- if hasKey (default dict $config.replicas) "peers" -}}
+{{- fail "config.replicas.peers: the chart writes it with the value `peers.enabled`; leave one of them out" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (include "weir.many" .) (not .Values.existingConfigMap) (not .Values.sealingKeys) -}}
 {{- fail "sealingKeys: replicas need the same one, or each refuses the sessions of the others" -}}
 {{- end -}}
@@ -138,6 +146,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- $_ := set $config "sealing_keys" $keys -}}
 {{- end -}}
+{{- if .Values.peers.enabled -}}
+{{- $peer := printf "%s://%s-replicas:8000" (ternary "https" "http" (hasKey $listen "tls")) (include "weir.fullname" .) -}}
+{{- $_ := set $config "replicas" (merge (dict "peers" (list $peer)) (default dict $config.replicas)) -}}
+{{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
 
@@ -147,5 +159,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $listen := $config.listen -}}
 {{- $auth := ternary $listen.auth dict (kindIs "map" $listen.auth) -}}
 {{- $fixed := dict "listen" (omit $listen "auth") "certificates" (dig "client_certificates" dict $auth) -}}
-{{- toYaml (merge $fixed (pick $config "admin" "state" "sealing_keys" "instance")) -}}
+{{- toYaml (merge $fixed (pick $config "admin" "state" "sealing_keys" "instance" "replicas")) -}}
 {{- end -}}
