@@ -67,6 +67,10 @@ pub struct Metrics {
     decisions: [Counter; 3],
     /// In the order of [`REFUSALS`].
     refusals: [Counter; 5],
+    /// In the order of [`FORWARDED`].
+    forwarded: [Counter; 4],
+    /// In the order of [`RECEIVED`].
+    received: [Counter; 3],
     /// Weir stops, and requests under way have had their time.
     gave_up: AtomicBool,
     upstreams: Mutex<Vec<Arc<UpstreamMetrics>>>,
@@ -98,6 +102,12 @@ const REFUSALS: [&str; 5] = [
     "insufficient_scope",
     "unavailable",
 ];
+
+/// The outcomes of a request that this replica forwards to another one.
+const FORWARDED: [&str; 4] = ["answered", "absent", "busy", "large"];
+
+/// The outcomes of a request that another replica forwards to this one.
+const RECEIVED: [&str; 3] = ["taken", "misdirected", "refused"];
 
 /// A gauge whose value is asked for at each scrape.
 struct ObservedGauge {
@@ -155,6 +165,8 @@ impl Metrics {
             errors: Default::default(),
             decisions: Default::default(),
             refusals: Default::default(),
+            forwarded: Default::default(),
+            received: Default::default(),
             gave_up: AtomicBool::new(false),
             upstreams: Mutex::default(),
             limited: Mutex::default(),
@@ -187,6 +199,16 @@ impl Metrics {
     /// Counts a caller that was not let in, by the word for the reason.
     pub fn count_refusal(&self, word: &str) {
         count_word(&REFUSALS, &self.refusals, word);
+    }
+
+    /// Counts a request that this replica forwarded to another one, by what became of it.
+    pub fn count_forwarded(&self, word: &str) {
+        count_word(&FORWARDED, &self.forwarded, word);
+    }
+
+    /// Counts a request that another replica forwarded to this one, by what became of it.
+    pub fn count_received(&self, word: &str) {
+        count_word(&RECEIVED, &self.received, word);
     }
 
     /// Returns the counters of one upstream; the same ones for the same name.

@@ -229,7 +229,7 @@ fn start_crossings(
     let metrics = &core.live.load().metrics;
     metrics.observe(&names::PARKED_CALLS, move || waiting.parked() as u64);
     let replica = crossings.replica();
-    let forwarding = replicas::forwarding(config, keys, replica, core.credentials())?;
+    let forwarding = replicas::forwarding(config, keys, replica, core.credentials(), metrics)?;
     if forwarding.is_some() {
         sessions.name_replica(replica.tag());
     }

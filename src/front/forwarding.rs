@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::metrics::Metrics;
 use crate::protocol::headers::{self, PARAM_PREFIX};
 use crate::protocol::trace::REQUEST_ID;
 use crate::replicas::{ReplicaId, ReplicaTag};
@@ -63,6 +64,7 @@ pub struct Forwarding {
     tokens: ForwardTokens,
     targets: Vec<ReplicaTarget>,
     slots: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     /// Where replicas were found: the number of the target, and its address.
     found: Mutex<HashMap<ReplicaTag, (usize, SocketAddr)>>,
 }
@@ -124,12 +126,14 @@ impl Forwarding {
         keys: &KeyRing,
         own: ReplicaId,
         targets: Vec<ReplicaTarget>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, NoRandom> {
         Ok(Self {
             own: own.tag(),
             tokens: ForwardTokens::new(keys, own.tag())?,
             targets,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            metrics: Arc::clone(metrics),
             found: Mutex::default(),
         })
     }
@@ -147,8 +151,12 @@ impl Forwarding {
         };
         match self.tokens.take(token.as_bytes()) {
             Ok(forwarded) => Ok(Some(forwarded)),
-            Err(ForwardRefusal::Misdirected) => Err(StatusCode::MISDIRECTED_REQUEST),
+            Err(ForwardRefusal::Misdirected) => {
+                self.metrics.count_received("misdirected");
+                Err(StatusCode::MISDIRECTED_REQUEST)
+            }
             Err(ForwardRefusal::Invalid) => {
+                self.metrics.count_received("refused");
                 tracing::warn!("a request with the token of no replica was refused");
                 Err(StatusCode::FORBIDDEN)
             }
@@ -164,6 +172,7 @@ impl Forwarding {
     pub(super) fn slot(&self) -> Option<OwnedSemaphorePermit> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
         if slot.is_none() {
+            self.metrics.count_forwarded("busy");
             tracing::warn!("a request is not forwarded: {AT_ONCE} are already");
         }
         slot
@@ -179,6 +188,26 @@ impl Forwarding {
         tasks: &TaskTracker,
     ) -> Option<(ReplicaAnswer, OwnedSemaphorePermit)> {
         let slot = self.slot()?;
+        if request.to_request(&self.tokens, Some(tag)).is_none() {
+            self.metrics.count_forwarded("large");
+            return None;
+        }
+        let answer = self.look_for(tag, request, patience, tasks).await;
+        self.metrics.count_forwarded(match answer {
+            Some(_) => "answered",
+            None => "absent",
+        });
+        Some((answer?, slot))
+    }
+
+    /// Asks the replica where it was found last, or else at each address in turn, until it answers.
+    async fn look_for(
+        &self,
+        tag: ReplicaTag,
+        request: &ForwardableRequest,
+        patience: Duration,
+        tasks: &TaskTracker,
+    ) -> Option<ReplicaAnswer> {
         let known = self.found.lock().get(&tag).copied();
         let ask = async |(index, address): (usize, SocketAddr)| {
             let request = request.to_request(&self.tokens, Some(tag))?;
@@ -188,7 +217,7 @@ impl Forwarding {
         if let Some(known) = known
             && let Some(answer) = ask(known).await
         {
-            return Some((answer, slot));
+            return Some(answer);
         }
         self.found.lock().remove(&tag);
         for (index, target) in self.targets.iter().enumerate() {
@@ -199,7 +228,7 @@ impl Forwarding {
                 }
                 if let Some(answer) = ask(place).await {
                     self.remember(tag, place);
-                    return Some((answer, slot));
+                    return Some(answer);
                 }
             }
         }
@@ -218,9 +247,14 @@ impl Forwarding {
     pub(super) async fn tell_all(&self, request: &ForwardableRequest, tasks: &TaskTracker) {
         let all = self.targets.iter().map(|target| async move {
             for address in target.addresses().await {
-                if let Some(request) = request.to_request(&self.tokens, None) {
-                    drop(target.send(address, request, TELL, tasks).await);
-                }
+                let outcome = match request.to_request(&self.tokens, None) {
+                    None => "large",
+                    Some(request) => match target.send(address, request, TELL, tasks).await {
+                        Some(_) => "answered",
+                        None => "absent",
+                    },
+                };
+                self.metrics.count_forwarded(outcome);
             }
         });
         let all = join_all(all);

@@ -87,7 +87,14 @@ async fn read_admitted(
     };
     let accepts = check_before_body(front, parts, body)?;
     let (body, _kept) = intake::read(body, front.intake, &connection.memory).await?;
-    if forwarded.is_some_and(|forwarded| !forwarded.is_of(&body)) {
+    let is_of_body = forwarded.map(|forwarded| forwarded.is_of(&body));
+    if let Some(is_of_body) = is_of_body {
+        front.metrics.count_received(match is_of_body {
+            true => "taken",
+            false => "refused",
+        });
+    }
+    if is_of_body == Some(false) {
         return Err(Fault::Invalid("it was forwarded with another body").into());
     }
     Ok(Admitted {

@@ -165,6 +165,10 @@ families! {
         "Listings of other replicas that this one took over instead of listing the upstream.";
     LISTINGS_REFUSED = "weir_replicas_listings_refused_total" Counter []
         "Listings in the store of replicas.store that were refused: no replica sealed them, or they are too old, or damaged.";
+    FORWARDED = "weir_replicas_forwarded_total" Counter ["outcome"]
+        "Requests that this replica forwarded to others of replicas.peers. answered: the other one answered; absent: the one that has the call is not there; busy: as many were being forwarded as may be; large: the caller has more claims than go on with a request. What all are told counts once for each.";
+    RECEIVED = "weir_replicas_received_total" Counter ["outcome"]
+        "Requests that other replicas forwarded to this one. taken: answered here; misdirected: meant for another one, which is looked for next; refused: no replica made its token, or it has expired or was used, or was made for another body.";
     TASKS = "weir_tasks" Gauge []
         "Tasks of the async runtime: connections, calls that go on without their caller, streams to upstreams, keepers.";
     CPU = "process_cpu_seconds_total" Counter []

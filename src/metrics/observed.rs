@@ -10,7 +10,7 @@ use crate::metrics::process::ProcessUsage;
 use crate::metrics::series::{ADDED_BOUNDS, BOUNDS, Ending, OTHER, Series, UpstreamMetrics};
 use crate::metrics::text::MetricsFormat;
 use crate::metrics::writer::MetricsWriter;
-use crate::metrics::{DECISIONS, Metrics, REFUSALS, lock};
+use crate::metrics::{DECISIONS, FORWARDED, Metrics, RECEIVED, REFUSALS, lock};
 use crate::protocol::method;
 use crate::telemetry::{EmfBaseline, EmfEncoder};
 
@@ -85,7 +85,7 @@ pub struct ObservedCredentials {
 }
 
 impl Metrics {
-    /// Writes what policies decided, and which callers were not let in.
+    /// Writes what policies decided, which callers were not let in, and what went from replica to replica.
     fn write_callers(&self, out: &mut MetricsWriter) {
         for (family, words, counters) in [
             (
@@ -94,6 +94,8 @@ impl Metrics {
                 &self.decisions[..],
             ),
             (&names::REFUSALS, &REFUSALS[..], &self.refusals[..]),
+            (&names::FORWARDED, &FORWARDED[..], &self.forwarded[..]),
+            (&names::RECEIVED, &RECEIVED[..], &self.received[..]),
         ] {
             out.family(family, |values| {
                 for (word, counter) in words.iter().zip(counters) {

@@ -169,6 +169,7 @@ pub(super) fn forwarding(
     keys: &KeyRing,
     own: ReplicaId,
     auth: &CredentialsContext,
+    metrics: &Arc<Metrics>,
 ) -> Result<Option<Forwarding>, ServeError> {
     let settings = config.replicas.as_deref();
     let Some(settings) = settings.filter(|settings| !settings.peers.is_empty()) else {
@@ -184,7 +185,7 @@ pub(super) fn forwarding(
         })
     });
     let targets = targets.collect::<Result<_, ServeError>>()?;
-    Ok(Some(Forwarding::new(keys, own, targets)?))
+    Ok(Some(Forwarding::new(keys, own, targets, metrics)?))
 }
 
 fn dial(target: StoreTarget) -> Dial {

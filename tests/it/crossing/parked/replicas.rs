@@ -436,3 +436,43 @@ async fn replicas_reach_each_other_by_tls() {
     assert_eq!(reason(&reply.error()), "exchange_over");
     assert!(up.answers("2").is_empty());
 }
+
+#[tokio::test]
+async fn what_becomes_of_forwarded_requests_is_counted() {
+    let up = server().start().await;
+    let [one, two] = pair(&up).await;
+    let sent = async |weir: &Weir| counts(weir, "forwarded", ["answered", "absent"]).await;
+    let got =
+        async |weir: &Weir| counts(weir, "received", ["taken", "misdirected", "refused"]).await;
+    assert_eq!((sent(&one).await, got(&one).await), ([0; 2], [0; 3]));
+    // The first of the peers is the first replica, which is asked first by both.
+    for (from, to, id) in [(&one, &two, "1"), (&two, &one, "2")] {
+        let (first, call) = asked(&able(from), &up, &[(id, FORM)]).await;
+        let caller = able(to);
+        let upstream = async {
+            up.answered(id).await;
+            call.answer(DONE).await;
+        };
+        let (reply, ()) = tokio::join!(back(&caller, &first, YES), upstream);
+        assert_eq!(reply.text(), "done");
+    }
+    assert_eq!((sent(&one).await, got(&one).await), ([1, 0], [1, 1, 0]));
+    assert_eq!((sent(&two).await, got(&two).await), ([1, 0], [1, 0, 0]));
+    with_token(&two, "x").await;
+    assert_eq!(got(&two).await, [1, 0, 1]);
+    let (first, _call) = asked(&able(&one), &up, &[("3", FORM)]).await;
+    one.signal(Signal::KILL);
+    let reply = back(&able(&two), &first, YES).await;
+    assert_eq!(reason(&reply.error()), "exchange_over");
+    assert_eq!((sent(&two).await, got(&two).await), ([1, 1], [1, 1, 1]));
+}
+
+/// The values of a counter of requests between replicas.
+async fn counts<const N: usize>(weir: &Weir, what: &str, outcomes: [&str; N]) -> [u64; N] {
+    let mut found = [0; N];
+    for (found, outcome) in found.iter_mut().zip(outcomes) {
+        let name = format!("weir_replicas_{what}_total{{outcome=\"{outcome}\"}}");
+        *found = weir.metric(&name).await;
+    }
+    found
+}
