@@ -125,3 +125,31 @@ async fn bytes_of_answers_are_paid_for_on_all_replicas() {
     assert!(one.modern().call("ann__a", &large).await.succeeded());
     assert_eq!(passing(&two, 1).await, 0);
 }
+
+#[tokio::test]
+async fn calls_at_the_same_time_are_counted_by_each_replica() {
+    let Some(store) = Store::start().await else {
+        return;
+    };
+    let ann = Upstream::named("ann").gate("a").start().await;
+    let rates = "limits: { rates: [{ name: one, per: all, in_flight: 1 }] }";
+    let weirs = two(&ann, &store, "", rates).await;
+    for weir in &weirs {
+        weir.wait_tools(["ann__a"]).await;
+        wait_store(weir, "up").await;
+    }
+    let [one, two] = weirs.each_ref().map(Weir::modern);
+    let calls = async { tokio::join!(one.call("ann__a", "{}"), two.call("ann__a", "{}")) };
+    let others = async {
+        // Each has its place, though the other one has a call under way.
+        ann.wait_running("a", 2).await;
+        for modern in [&one, &two] {
+            let refused = modern.call("ann__a", "{}").await;
+            assert_eq!(refused.error()["code"], 429, "{refused:?}");
+        }
+        ann.release("a");
+        ann.release("a");
+    };
+    let ((first, second), ()) = tokio::join!(calls, others);
+    assert!(first.succeeded() && second.succeeded());
+}
