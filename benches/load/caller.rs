@@ -1,5 +1,7 @@
 //! A caller: an MCP client of either era that checks every answer it gets.
 
+mod asked;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,10 +17,13 @@ use crate::http1::{Answer, Connection};
 use crate::sse::EventStream;
 use crate::transport::Transport;
 
+use asked::call_params;
+pub(crate) use asked::{ASKABLE, Question};
+
 const MODERN: &str = "2026-07-28";
 const LEGACY: &str = "2025-06-18";
-/// The members that a modern caller adds to `params._meta` of every request.
-const ENVELOPE: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}"#;
+/// The members that a modern caller adds to `params._meta` of every request, up to its capabilities.
+const ENVELOPE: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":"#;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +40,10 @@ pub(crate) struct Caller {
     session: Option<String>,
     /// The bearer token that it presents.
     credential: Option<String>,
+    /// The capabilities that it declares, as JSON text.
+    capabilities: &'static str,
+    /// The connection for answers to questions, once there was one.
+    answers: Option<Connection>,
     /// The request head up to what differs from request to request.
     head: String,
     request: String,
@@ -118,6 +127,8 @@ impl Caller {
             era,
             session: None,
             credential: None,
+            capabilities: "{}",
+            answers: None,
             head: String::new(),
             request: String::with_capacity(1024),
             body: String::with_capacity(512),
@@ -147,6 +158,12 @@ impl Caller {
         self
     }
 
+    /// Declares these capabilities, which are JSON text.
+    pub(crate) fn with_capabilities(mut self, capabilities: &'static str) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
     /// Legacy: initialize and `notifications/initialized`, a new session. Modern: `server/discover`.
     pub(crate) async fn open(&mut self) -> Result<Duration, String> {
         self.session = None;
@@ -155,7 +172,8 @@ impl Caller {
             Era::Legacy => (
                 "initialize",
                 format!(
-                    r#""protocolVersion":"{LEGACY}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}"#
+                    r#""protocolVersion":"{LEGACY}","capabilities":{},"clientInfo":{{"name":"load","version":"1"}}"#,
+                    self.capabilities
                 ),
             ),
             Era::Modern => ("server/discover", String::new()),
@@ -199,9 +217,14 @@ impl Caller {
 
     /// Calls a tool that echoes, and checks the echo.
     pub(crate) async fn call(&mut self, tool: &str, text: &str) -> Result<Duration, String> {
-        let params = format!(r#""name":"{tool}","arguments":{{"text":"{text}"}}"#);
+        let params = call_params(tool, text);
         let answer = self.request("tools/call", Some(tool), &params).await?;
-        let result: CallResult<'_> = self.result(&answer)?;
+        self.check_echo(&answer, text)?;
+        Ok(answer.took)
+    }
+
+    fn check_echo(&self, answer: &Answer, text: &str) -> Result<(), String> {
+        let result: CallResult<'_> = self.result(answer)?;
         if result.is_error {
             return Err("call: isError".into());
         }
@@ -211,7 +234,7 @@ impl Caller {
         if self.era == Era::Modern && result.kind != Some("complete") {
             return Err("call: no resultType".into());
         }
-        Ok(answer.took)
+        Ok(())
     }
 
     /// Reads all pages and checks the whole. The time is that spent waiting for pages.
@@ -276,7 +299,8 @@ impl Caller {
             Era::Legacy => self.message("GET", "", ""),
             Era::Modern => {
                 let body = format!(
-                    r#"{{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},"_meta":{{{ENVELOPE}}}}}}}"#
+                    r#"{{"jsonrpc":"2.0","id":"listen","method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},"_meta":{{{ENVELOPE}{}}}}}}}"#,
+                    self.capabilities
                 );
                 self.message("POST", "mcp-method: subscriptions/listen\r\n", &body)
             }
@@ -320,9 +344,9 @@ impl Caller {
     fn write(&mut self, method: &str, name: Option<&str>, params: &str, meta: &str) -> u64 {
         self.last_id += 1;
         let (id, mut extra) = (self.last_id, String::new());
-        let envelope = match self.era {
-            Era::Legacy => "",
-            Era::Modern => ENVELOPE,
+        let (envelope, capabilities) = match self.era {
+            Era::Legacy => ("", ""),
+            Era::Modern => (ENVELOPE, self.capabilities),
         };
         let comma = |one: &str, other: &str| match one.is_empty() || other.is_empty() {
             true => "",
@@ -337,7 +361,7 @@ impl Caller {
         self.body.clear();
         let _ = write!(
             self.body,
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{before}{open}{envelope}{between}{meta}{close}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}{before}{open}{envelope}{capabilities}{between}{meta}{close}}}}}"#
         );
         if self.era == Era::Modern {
             let _ = write!(extra, "mcp-method: {method}\r\n");

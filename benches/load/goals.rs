@@ -26,6 +26,7 @@ pub(crate) fn print(results: &Results) {
     goals.extend(of_starts(results));
     goals.extend(of_scales(results));
     goals.extend(of_pages(results));
+    goals.extend(of_parked(results));
     if goals.is_empty() {
         return;
     }
@@ -191,6 +192,21 @@ fn of_pages(results: &Results) -> Vec<Goal> {
         let what = "p99 of calls with open pages, to that without".to_owned();
         let measured = format!("{} ×", number(ratio, 2));
         goals.push(Goal(what, measured, "≤ 1.1 ×", ratio <= 1.1));
+    }
+    goals
+}
+
+fn of_parked(results: &Results) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for figure in &results.parked {
+        let each = figure.kib_each();
+        let what = "memory of a call that waits for its caller".to_owned();
+        let measured = format!("{} KiB", number(each, 1));
+        goals.push(Goal(what, measured, "≤ 30 KiB", each <= 30.0));
+        let what = format!("of {} such calls answered", figure.calls);
+        let (answered, left) = (figure.answered, figure.left.is_empty());
+        let met = answered == figure.calls && left;
+        goals.push(Goal(what, answered.to_string(), "all, and none left", met));
     }
     goals
 }

@@ -19,6 +19,7 @@ use crate::report::{self, number, say, time};
 use crate::setup::{Kind, RunFiles, Setup, Shape, Subject};
 use crate::signing::{SigningKey, jwks};
 use crate::summary::median;
+use crate::tools::ACTIVE;
 
 const PRINCIPALS: usize = 1_000;
 const CLASSES: usize = 20;
@@ -97,7 +98,7 @@ fn policies(condition: &str) -> String {
             text,
             "permit(principal is AgentCore::OAuthUser, action, resource) when {{ {member} }};"
         );
-        let tool = format!("u00___search_{:04}", 4 + class);
+        let tool = format!("u00___search_{:04}", ACTIVE.len() + class);
         let _ = writeln!(
             text,
             "forbid(principal is AgentCore::OAuthUser, action == AgentCore::Action::\"{tool}\", resource) when {{ {member} }};"

@@ -92,6 +92,18 @@ impl Connection {
         if matches!(self.transport, Transport::Http2) {
             return self.exchange_http2(request, id).await;
         }
+        self.exchange_asked(request, id, async |_: &[u8]| Ok(()))
+            .await
+    }
+
+    /// The same. Messages that come in an event stream before the response are handed to `before`, which
+    /// the response has to wait for.
+    pub(crate) async fn exchange_asked(
+        &mut self,
+        request: &[u8],
+        id: Option<u64>,
+        mut before: impl AsyncFnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<Answer, String> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -99,7 +111,7 @@ impl Connection {
                 Stream::connect(self.address, &self.transport).await?
             }
         };
-        let exchange = self.exchange_on(&mut stream, request, id);
+        let exchange = self.exchange_on(&mut stream, request, id, &mut before);
         let (answer, reusable) = timeout(LIMIT, exchange)
             .await
             .map_err(|_| format!("no answer in {LIMIT:?}"))??;
@@ -126,6 +138,7 @@ impl Connection {
         stream: &mut Stream,
         request: &[u8],
         id: Option<u64>,
+        before: &mut impl AsyncFnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(Answer, bool), String> {
         let started = Instant::now();
         let written = stream.write_all(request).await;
@@ -138,7 +151,7 @@ impl Connection {
         };
         self.body.clear();
         let (answered, ended) = match id.filter(|_| head.events) {
-            Some(id) => self.read_events(stream, &head.framing, id).await?,
+            Some(id) => self.read_events(stream, &head.framing, id, before).await?,
             None => {
                 self.read_body(stream, &head.framing).await?;
                 std::mem::swap(&mut self.body, &mut self.message);
@@ -192,6 +205,7 @@ impl Connection {
         stream: &mut Stream,
         framing: &Framing,
         id: u64,
+        before: &mut impl AsyncFnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(Instant, bool), String> {
         let mut chunks = Chunks::default();
         let mut events = Events::default();
@@ -218,6 +232,8 @@ impl Connection {
                 if is_response(&data, id) {
                     self.message = data;
                     answered = Some(arrived);
+                } else {
+                    before(&data).await?;
                 }
             }
             let more = receive(stream, &mut self.inbox);

@@ -13,6 +13,7 @@
 //! cargo bench --bench load -- --only leaks       # 100,000 calls that end in every way, two minutes
 //! cargo bench --bench load -- --only merge       # 1,000 upstreams with 100 tools each, a minute
 //! cargo bench --bench load -- --only page        # the page over 1,000 upstreams with 100 tools each, a minute
+//! cargo bench --bench load -- --only crossing    # calls between the eras, and 4,096 that wait for callers: 4 minutes
 //! cargo bench --bench load -- --swap             # ten swaps a second under 32 callers, 30 s
 //! cargo bench --bench load -- --reload           # 200 reloads under 40 callers, 60 s
 //! ```
@@ -35,6 +36,7 @@ mod body;
 mod caller;
 mod catalog;
 mod counts;
+mod crossing;
 mod forward;
 mod goals;
 mod governed;
@@ -228,7 +230,12 @@ impl Figures {
         let pages = self.results.pages.iter();
         let pages = pages.map(|figure| figure.errors.len() as u64);
         let idle = streams.chain(leaks).chain(scales).chain(pages);
+        let crossed = self.results.crossed.iter();
+        let crossed = crossed.map(|crossed| crossed.sample.failures());
+        let parked = self.results.parked.iter().map(|figure| figure.failures());
         samples
+            .chain(crossed)
+            .chain(parked)
             .chain(sessions)
             .chain(starts)
             .chain(swaps)
@@ -320,6 +327,7 @@ async fn measure_parts(
             Part::Leaks => leaks::run(run_files, plan, results).await?,
             Part::Merge => scale::run(run_files, plan, results).await?,
             Part::Page => page::run(run_files, plan, results).await?,
+            Part::Crossing => crossing::run(run_files, plan, results).await?,
         }
     }
     if !results.memory.is_empty() {
@@ -371,6 +379,7 @@ impl Options {
                 sse: self.sse,
                 watched: false,
                 stores: false,
+                parks: false,
             },
             list_page_size: self.page_size,
         }

@@ -9,12 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::caller::{Caller, Era};
+use crate::caller::{ASKABLE, Caller, Era};
 use crate::catalog::Catalog;
 use crate::http1::Connection;
 use crate::procfs;
 use crate::report;
 use crate::setup::{Kind, Setup, Subject, Target, local};
+use crate::tools::{ASK, ECHO};
 
 /// With more of the machine taken by other processes, in percent, a window counts as disturbed. What one
 /// call costs depends on it by a factor of three here: a busy neighbour keeps a virtual core awake.
@@ -30,6 +31,10 @@ pub(crate) const TEXT_BYTES: usize = 64;
 pub(crate) enum Work {
     /// tools/call, the upstreams in turn
     Call,
+    /// the same, by callers that can be asked for forms
+    AskableCall,
+    /// the same, of a tool that asks for a form, and the answer
+    AskingCall,
     /// tools/list, all pages
     List,
     /// initialize and notifications/initialized, a new session each time
@@ -112,6 +117,16 @@ struct Usage {
     machine: Duration,
 }
 
+impl Work {
+    /// The capabilities that its callers declare.
+    fn capabilities(self) -> &'static str {
+        match self {
+            Self::AskableCall | Self::AskingCall => ASKABLE,
+            Self::Call | Self::List | Self::Open | Self::OpenClose => "{}",
+        }
+    }
+}
+
 impl Point {
     pub(crate) fn era(self) -> Era {
         if self.modern {
@@ -179,7 +194,7 @@ pub(crate) async fn rounds(setup: &Setup, point: Point, pace: Pace) -> Vec<Sampl
 }
 
 /// Repeats a disturbed window as often as the pace says, and takes the least disturbed.
-async fn calmest(
+pub(crate) async fn calmest(
     setup: &Setup,
     subject: &Subject,
     point: Point,
@@ -281,8 +296,9 @@ async fn work(
     let mut caller = Caller::new(target.address, point.era());
     caller = caller
         .with_credential(target.credential(number))
+        .with_capabilities(point.work.capabilities())
         .over(target.transport.clone());
-    let keeps_session = matches!(point.work, Work::Call | Work::List);
+    let keeps_session = !matches!(point.work, Work::Open | Work::OpenClose);
     let mut opened = !keeps_session;
     for _ in 0..3 {
         if opened {
@@ -304,9 +320,14 @@ async fn work(
             caller.present(target.credential(number + count * point.callers));
         }
         let done = match point.work {
-            Work::Call => {
+            Work::Call | Work::AskableCall => {
                 let tool = &target.tools[count % target.tools.len()];
                 caller.call(tool, &text(number, count, point.text)).await
+            }
+            Work::AskingCall => {
+                let tool = target.tools[count % target.tools.len()].replace(ECHO, ASK);
+                let text = text(number, count, point.text);
+                caller.exchange(&tool, &text).await
             }
             Work::List => caller.list(&catalog).await.map(|listed| listed.took),
             Work::Open => caller.open().await,

@@ -170,7 +170,7 @@ fn get(address: std::net::SocketAddr, path: &str) -> String {
 }
 
 /// Calls for a while, from several callers; gives microseconds.
-async fn calls(subject: &Subject, plan: &Plan) -> Result<Vec<f64>, String> {
+pub(crate) async fn calls(subject: &Subject, plan: &Plan) -> Result<Vec<f64>, String> {
     let until = Instant::now() + plan.pace.window;
     let callers = (0..CALLERS).map(|number| async move {
         let target = &subject.targets[0];

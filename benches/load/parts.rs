@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::caller::{Caller, Era};
 use crate::counts::Counts;
+use crate::crossing::{CrossedSample, ParkedFigure};
 use crate::governed::GovernedLists;
 use crate::leaks::LeaksFigure;
 use crate::measure::{self, Pace, Point, Sample, Work};
@@ -52,6 +53,9 @@ pub(crate) enum Part {
     Merge,
     /// The page for operators over 1,000 upstreams with 100 tools each (weir only)
     Page,
+    /// tools/call between the eras, with and without a question to the caller, and 4,096 calls that wait
+    /// for their callers (weir only)
+    Crossing,
 }
 
 /// The plan of a run, from the options.
@@ -79,6 +83,8 @@ pub(crate) struct Results {
     pub(crate) leaks: Vec<LeaksFigure>,
     pub(crate) scales: Vec<ScaleFigure>,
     pub(crate) pages: Vec<PageFigure>,
+    pub(crate) crossed: Vec<CrossedSample>,
+    pub(crate) parked: Vec<ParkedFigure>,
     pub(crate) governed: Vec<GovernedLists>,
     pub(crate) counts: BTreeMap<String, Counts>,
 }

@@ -78,6 +78,8 @@ pub(crate) fn title(point: Point) -> String {
     } = point;
     let work = match work {
         Work::Call => "tools/call",
+        Work::AskableCall => "tools/call, callers that can be asked",
+        Work::AskingCall => "tools/call and one form that is asked and answered",
         Work::List => "tools/list, 2,000 tools",
         Work::Open => "opening a session",
         Work::OpenClose => "opening and closing a session",
@@ -186,7 +188,7 @@ fn point_row(table: &mut Table, kind: Kind, figures: &Summary) {
 }
 
 /// Says what went wrong, the most frequent first.
-fn errors<'a>(all: impl Iterator<Item = (Kind, &'a BTreeMap<String, u64>)>) {
+pub(crate) fn errors<'a>(all: impl Iterator<Item = (Kind, &'a BTreeMap<String, u64>)>) {
     let mut total: BTreeMap<(Kind, &str), u64> = BTreeMap::new();
     for (kind, errors) in all {
         for (error, count) in errors {
@@ -318,7 +320,7 @@ pub(crate) fn time(micros: f64) -> String {
 }
 
 /// A count with separators.
-fn whole(value: f64) -> String {
+pub(crate) fn whole(value: f64) -> String {
     if !value.is_finite() {
         return "–".into();
     }
@@ -327,7 +329,7 @@ fn whole(value: f64) -> String {
     String::from_utf8_lossy(&groups.join(&b","[..])).into_owned()
 }
 
-fn mebibytes(kib: u64) -> String {
+pub(crate) fn mebibytes(kib: u64) -> String {
     if kib == 0 {
         return "–".into();
     }

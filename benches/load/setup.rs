@@ -96,6 +96,8 @@ pub(crate) struct Shape {
     pub(crate) watched: bool,
     /// weir stores listings.
     pub(crate) stores: bool,
+    /// As many calls of one upstream may wait for their callers as of all. A call has its usual time.
+    pub(crate) parks: bool,
 }
 
 /// Where this run keeps weir's files, and which weir it is.
@@ -283,14 +285,13 @@ impl Setup {
             0 => String::new(),
             size => format!(", page_size: {size}"),
         };
-        let (watched, timeouts) = match admin {
-            Some(admin) => (
-                format!(
-                    "admin: {{ address: \"{admin}\", token: {{ value: bench }}, reading: open }}\n"
-                ),
-                ", timeouts: { call: 500ms }",
-            ),
-            None => (String::new(), ""),
+        let watched = admin.map_or_else(String::new, |admin| {
+            format!("admin: {{ address: \"{admin}\", token: {{ value: bench }}, reading: open }}\n")
+        });
+        let more = match self.shape.parks {
+            true => ", limits: { parked: 4096 }",
+            false if admin.is_some() => ", timeouts: { call: 500ms }",
+            false => "",
         };
         let helper = servers.first().copied().unwrap_or(1);
         let settings = WeirSettings::of(kind, helper).ok_or("no weir")?;
@@ -300,7 +301,7 @@ impl Setup {
         );
         for (number, server) in servers.iter().enumerate() {
             config += &format!(
-                "  u{number:02}: {{ {}, url: \"{}\"{timeouts} }}\n",
+                "  u{number:02}: {{ {}, url: \"{}\"{more} }}\n",
                 settings.upstream,
                 url(*server)
             );

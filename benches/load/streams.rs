@@ -76,7 +76,7 @@ pub(crate) async fn run(
     if !plan.kinds.contains(&Kind::Weir) {
         return Ok(());
     }
-    make_room(4 * STREAMS as u64);
+    procfs::raise_descriptors(4 * STREAMS as u64);
     let shape = Shape {
         watched: true,
         ..plan.shape.clone()
@@ -90,16 +90,6 @@ pub(crate) async fn run(
     report::streams(&results.streams);
     setup.stop().await;
     Ok(())
-}
-
-/// Asks for as many file descriptors as this process may have, if it needs them.
-fn make_room(wanted: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_some_and(|current| current < wanted) {
-        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
-    }
 }
 
 async fn measure(setup: &Setup, subject: &Subject, count: usize) -> Result<StreamsFigure, String> {

@@ -9,7 +9,9 @@ use crate::setup::Kind;
 pub(crate) fn baseline(work: Work) -> Kind {
     match work {
         Work::List => Kind::Forward,
-        Work::Call | Work::Open | Work::OpenClose => Kind::Route,
+        Work::Call | Work::AskableCall | Work::AskingCall | Work::Open | Work::OpenClose => {
+            Kind::Route
+        }
     }
 }
 

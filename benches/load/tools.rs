@@ -15,16 +15,20 @@ pub(crate) const ECHO_IN_STEPS: &str = "echo_in_steps";
 /// Says nothing for [`HANG_MILLIS`].
 pub(crate) const HANG: &str = "hang";
 pub(crate) const HANG_MILLIS: u64 = 2_000;
+/// Asks its caller for a form, and echoes its `text` once the form is accepted.
+pub(crate) const ASK: &str = "ask";
+/// The tools that do something.
+pub(crate) const ACTIVE: [&str; 5] = [ECHO, SLOW_ECHO, ECHO_IN_STEPS, HANG, ASK];
 /// A swap adds or removes these two together, the first and the last of the listing and of any sorted
 /// catalog. A list that shows one without the other was put together from two catalogs.
 pub(crate) const PAIR: [&str; 2] = ["a_first", "z_last"];
 
 /// The names of a server's standing tools; those that do something come first.
 pub(crate) fn names(count: usize) -> impl Iterator<Item = String> {
-    [ECHO, SLOW_ECHO, ECHO_IN_STEPS, HANG]
+    ACTIVE
         .into_iter()
         .map(str::to_owned)
-        .chain((4..).map(|number| format!("search_{number:04}")))
+        .chain((ACTIVE.len()..).map(|number| format!("search_{number:04}")))
         .take(count)
 }
 
@@ -95,7 +99,7 @@ impl ToolSet {
 
 /// A definition of about 590 bytes, of the kind that issue trackers and databases publish.
 fn definition(name: &str) -> String {
-    let properties = if [ECHO, SLOW_ECHO, ECHO_IN_STEPS, HANG].contains(&name) {
+    let properties = if ACTIVE.contains(&name) {
         r#""text":{"type":"string","description":"The text to give back."}},"required":["text"]"#
     } else {
         r#""query":{"type":"string","description":"Words to look for; all have to occur."},"project":{"type":"string","description":"Look only in this project."},"state":{"type":"string","enum":["open","closed","any"],"default":"open"},"limit":{"type":"integer","minimum":1,"maximum":200}},"required":["query"],"additionalProperties":false"#

@@ -11,6 +11,7 @@
 mod answer;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use answer::{Message, Refusal};
 
@@ -82,6 +83,10 @@ struct Server {
     changed: broadcast::Sender<()>,
     /// Sessions minted by any server of the process: a bare router sends one upstream's id to another.
     sessions: Rc<Cell<u64>>,
+    /// The number of callers that were asked, and the calls that wait until they answer: by the number
+    /// of the question.
+    asks: Cell<u64>,
+    waiting: RefCell<HashMap<u64, oneshot::Sender<bool>>>,
     counts: Counts,
 }
 
@@ -96,6 +101,8 @@ pub(crate) async fn run(args: UpstreamArgs, ready: impl FnOnce(&[u16])) -> std::
             tools: RefCell::new(ToolSet::new(count, args.page_size)),
             changed: broadcast::channel(64).0,
             sessions: sessions.clone(),
+            asks: Cell::default(),
+            waiting: RefCell::default(),
             counts: Counts::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -192,6 +199,7 @@ async fn answer_message(server: &Rc<Server>, head: &Parts, body: &[u8]) -> Respo
         );
     };
     let (Some(method), Some(id)) = (message.method, message.id.map(RawValue::get)) else {
+        take_answer(server, &message);
         return status(StatusCode::ACCEPTED);
     };
     let modern = answer::is_modern(&head.headers);
@@ -215,6 +223,7 @@ async fn answer_message(server: &Rc<Server>, head: &Parts, body: &[u8]) -> Respo
     let token = message.params.progress_token();
     match answer::answer(server, id, method, &message.params, modern) {
         Ok(text) if message.params.name == Some(tools::ECHO_IN_STEPS) => in_steps(token, &text),
+        Ok(text) if message.params.name == Some(tools::ASK) && !modern => ask(server, &text),
         Ok(text) => deliver(server, text, method == "initialize"),
         Err(refusal) => refuse(id, &refusal),
     }
@@ -253,6 +262,41 @@ fn in_steps(token: Option<&str>, response: &str) -> Response<Body> {
         let _ = events.send(last).await;
     });
     typed(Body::Events(body), "text/event-stream")
+}
+
+/// Asks the caller of a legacy session for a form; the response comes once that is accepted.
+fn ask(server: &Rc<Server>, response: &str) -> Response<Body> {
+    count(&server.asks);
+    let number = server.asks.get();
+    let (answer, answered) = oneshot::channel();
+    server.waiting.borrow_mut().insert(number, answer);
+    let (events, body) = mpsc::channel(2);
+    let _ = events.try_send(event(&format!(
+        r#"{{"jsonrpc":"2.0","id":"ask-{number}","method":"elicitation/create","params":{}}}"#,
+        answer::FORM
+    )));
+    let (server, last) = (Rc::clone(server), event(response));
+    tokio::task::spawn_local(async move {
+        let is_accepted = tokio::select! {
+            answered = answered => answered == Ok(true),
+            () = events.closed() => false,
+        };
+        server.waiting.borrow_mut().remove(&number);
+        // A stream that ends without a response is a failure that its caller counts.
+        if is_accepted {
+            let _ = events.send(last).await;
+        }
+    });
+    typed(Body::Events(body), "text/event-stream")
+}
+
+/// Takes the answer to a question, if the message is one.
+fn take_answer(server: &Server, message: &Message<'_>) {
+    if let Some((number, is_accepted)) = message.answer()
+        && let Some(answer) = server.waiting.borrow_mut().remove(&number)
+    {
+        let _ = answer.send(is_accepted);
+    }
 }
 
 fn event(text: &str) -> Bytes {

@@ -75,11 +75,16 @@ impl AnswerBridge {
                         upstream: upstream.as_str().into(),
                     });
                 }
+                // Legacy does not know it, and some clients refuse an empty result that has it.
+                let mut is_changed = result.remove("resultType");
                 // Legacy allows only objects here. The text content carries the same data.
                 let is_foreign = result
                     .get("structuredContent")
                     .is_some_and(|content| !json::is_object(content));
-                Ok((is_foreign && result.remove("structuredContent")).then(|| result.to_text()))
+                if is_foreign {
+                    is_changed |= result.remove("structuredContent");
+                }
+                Ok(is_changed.then(|| result.to_text()))
             }
         }
     }
@@ -268,6 +273,32 @@ mod tests {
                 .unwrap(),
             r#"{"x":1e400,"resultType":"complete"}"#
         );
+    }
+
+    #[test]
+    fn a_modern_result_says_nothing_of_its_type_to_a_legacy_caller() {
+        for (modern, legacy) in [
+            (r#"{"resultType":"complete"}"#, "{}"),
+            (
+                r#"{"x":1e400,"resultType":"complete","content":[ ],"a":"\u00e9"}"#,
+                r#"{"x":1e400,"content":[ ],"a":"\u00e9"}"#,
+            ),
+            (
+                r#"{"result\u0054ype":"complete","structuredContent":{"resultType":"complete"}}"#,
+                r#"{"structuredContent":{"resultType":"complete"}}"#,
+            ),
+            (
+                r#"{"content":[],"structuredContent":[1],"resultType":"complete"}"#,
+                r#"{"content":[]}"#,
+            ),
+            (r#"{"resultType":null,"content":[]}"#, r#"{"content":[]}"#),
+        ] {
+            let crossed = BACK.result(modern, &id(), &Caller::anonymous()).unwrap();
+            assert_eq!(crossed.as_deref(), Some(legacy), "{modern}");
+        }
+        let own = r#"{ "content":[ ], "n":1.50 }"#;
+        let crossed = BACK.result(own, &id(), &Caller::anonymous()).unwrap();
+        assert_eq!(crossed, None, "its bytes fit");
     }
 
     #[test]

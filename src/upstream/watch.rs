@@ -116,7 +116,8 @@ pub async fn follow_stream(
     let (mut pause, mut position) = (FIRST_PAUSE, None::<ResumePoint>);
     loop {
         let after = position.as_ref().and_then(|position| position.last.clone());
-        match link.open_get_stream(peer, after.as_deref()).await {
+        // Boxed, for the size of what stays while the stream is open: opening takes several times as much.
+        match Box::pin(link.open_get_stream(peer, after.as_deref())).await {
             Ok(Some(stream)) => {
                 let mut stream = stream.continue_from(position.take().unwrap_or_default());
                 opened();

@@ -32,7 +32,8 @@ async fn eras() -> (Upstream, Upstream, Weir) {
     (old, new, weir)
 }
 
-/// Asserts that a modern result has its `resultType`, and says how long it may be kept if `cached`.
+/// Asserts that a modern result has its `resultType`, and says how long it may be kept if `cached`; and
+/// that a legacy one has no type.
 fn stamped(client: &Client, result: &Value, cached: bool) {
     if client.is_modern() {
         assert_eq!(result["resultType"], "complete", "{result}");
@@ -40,6 +41,8 @@ fn stamped(client: &Client, result: &Value, cached: bool) {
             assert!(result["ttlMs"].as_u64().is_some(), "{result}");
             assert!(["public", "private"].contains(&result["cacheScope"].as_str().unwrap()));
         }
+    } else {
+        assert_eq!(result.get("resultType"), None, "{result}");
     }
 }
 
@@ -188,6 +191,24 @@ async fn completion_crosses() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_legacy_caller_gets_a_modern_result_without_its_type_and_nothing_else_changes() {
+    let result = r#"{"n":1e400,"resultType":"complete","content":[{"type":"text","text":"\u00e9"}],"_meta":{"a/b":{ "resultType":"complete" }}}"#;
+    let up = Upstream::named("up").answers("odd", result).modern();
+    let up = up.start().await;
+    let weir = Weir::over([&up]).start().await;
+    let typed = r#""resultType":"complete","#;
+    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let legacy = weir.legacy(version).await;
+        let reply = legacy.call("up__odd", "{}").await;
+        assert_eq!(reply.result(), result.replacen(typed, "", 1), "{version}");
+    }
+    assert_eq!(weir.modern().call("up__odd", "{}").await.result(), result);
+    up.set_answer("odd", r#"{"resultType":"complete"}"#);
+    let legacy = weir.legacy("2025-11-25").await;
+    assert_eq!(legacy.call("up__odd", "{}").await.result(), "{}");
 }
 
 #[tokio::test]

@@ -10,12 +10,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{SESSION, Server, UpstreamEras, VERSION, count};
-use crate::tools::{ECHO, ECHO_IN_STEPS, HANG, SLOW_ECHO};
+use crate::tools::{ACTIVE, ASK};
 
 pub(super) const MODERN: &str = "2026-07-28";
 const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 const CAPABILITIES: &str = r#"{"tools":{"listChanged":true}}"#;
 const NAMED: &str = r#"{"name":"load","version":"1"}"#;
+/// The form that callers are asked for.
+pub(super) const FORM: &str = r#"{"message":"Which one?","requestedSchema":{"type":"object","properties":{"which":{"type":"string"}}}}"#;
+/// The state of a modern call whose caller was asked.
+const ASKED: &str = "asked";
 
 #[derive(Deserialize)]
 pub(super) struct Message<'a> {
@@ -24,6 +28,22 @@ pub(super) struct Message<'a> {
     pub(super) method: Option<&'a str>,
     #[serde(borrow, default)]
     pub(super) params: Params<'a>,
+    /// Of the answer to a question.
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+}
+
+impl Message<'_> {
+    /// The number of the question that this answers, and whether the form is accepted.
+    pub(super) fn answer(&self) -> Option<(u64, bool)> {
+        let id = self.id?.get();
+        let number = id.strip_prefix("\"ask-")?.strip_suffix('"')?;
+        Some((number.parse().ok()?, accepts(self.result)))
+    }
+}
+
+fn accepts(answer: Option<&RawValue>) -> bool {
+    answer.is_some_and(|answer| answer.get().contains(r#""action":"accept""#))
 }
 
 #[derive(Deserialize, Default)]
@@ -36,12 +56,27 @@ pub(super) struct Params<'a> {
     arguments: Option<Arguments<'a>>,
     #[serde(borrow, rename = "_meta")]
     meta: Option<Meta<'a>>,
+    #[serde(borrow, rename = "inputResponses")]
+    responses: Option<&'a RawValue>,
+    #[serde(rename = "requestState")]
+    state: Option<&'a str>,
 }
 
 impl<'a> Params<'a> {
     /// The progress token, as JSON text.
     pub(super) fn progress_token(&self) -> Option<&'a str> {
         Some(self.meta.as_ref()?.token?.get())
+    }
+
+    /// Whether this is a modern call whose caller has to be asked first.
+    fn has_to_ask(&self) -> bool {
+        let is_answered = self.state == Some(ASKED) && accepts(self.responses);
+        self.name == Some(ASK) && !is_answered
+    }
+
+    fn declares_elicitation(&self) -> bool {
+        let capabilities = self.meta.as_ref().and_then(|meta| meta.capabilities);
+        capabilities.is_some_and(|capabilities| capabilities.get().contains("elicitation"))
     }
 }
 
@@ -144,6 +179,11 @@ pub(super) fn answer(
     let mut text = String::with_capacity(512);
     let _ = write!(text, r#"{{"jsonrpc":"2.0","id":{id},"result":{{"#);
     match method {
+        "tools/call" if modern && params.has_to_ask() => {
+            question(params, &mut text)?;
+            text.push_str(r#","resultType":"input_required"}}"#);
+            return Ok(text);
+        }
         "tools/call" => call(server, params, &mut text)?,
         "tools/list" => list(server, params, &mut text)?,
         "initialize" if !modern => initialize(server, params, &mut text),
@@ -175,8 +215,8 @@ fn call(server: &Server, params: &Params<'_>, text: &mut String) -> Result<(), R
         .arguments
         .as_ref()
         .and_then(|arguments| arguments.text);
-    let (Some(ECHO | SLOW_ECHO | ECHO_IN_STEPS | HANG), Some(echoed)) = (params.name, echoed)
-    else {
+    let is_known = params.name.is_some_and(|name| ACTIVE.contains(&name));
+    let Some(echoed) = echoed.filter(|_| is_known) else {
         return Err(Refusal(
             StatusCode::OK,
             -32602,
@@ -186,6 +226,19 @@ fn call(server: &Server, params: &Params<'_>, text: &mut String) -> Result<(), R
     let _ = write!(
         text,
         r#""content":[{{"type":"text","text":{echoed}}}],"isError":false"#
+    );
+    Ok(())
+}
+
+/// Asks the caller of a modern request for a form.
+fn question(params: &Params<'_>, text: &mut String) -> Result<(), Refusal> {
+    if !params.declares_elicitation() {
+        let status = StatusCode::BAD_REQUEST;
+        return Err(Refusal(status, -32021, "the caller cannot be asked"));
+    }
+    let _ = write!(
+        text,
+        r#""inputRequests":{{"form":{{"method":"elicitation/create","params":{FORM}}}}},"requestState":"{ASKED}""#
     );
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(super) fn begin(
         let (out, messages) = mpsc::channel(WAITING);
         let (told, begun) = oneshot::channel();
         let deadline = setup.deadline;
-        let call = CrossedCall::new(setup, outbound, out, told)?;
+        let call = Box::new(CrossedCall::new(setup, outbound, out, told)?);
         let tasks = call.setup.session.link.tasks().clone();
         tasks.spawn(call.run());
         match timeout_at(deadline, begun).await {

@@ -3,6 +3,7 @@
 
 mod children;
 mod ends;
+mod many;
 mod replicas;
 mod states;
 mod urls;

@@ -156,7 +156,9 @@ impl CrossedCall {
         self.kept.resize(request + self.asks.bytes())
     }
 
-    pub(super) async fn run(mut self) {
+    /// Goes on until the call is over. In a box, because a future has room for what it is given twice,
+    /// and this one lives for as long as its caller takes.
+    pub(super) async fn run(mut self: Box<Self>) {
         let end = loop {
             let event = self.next_event().await;
             if let Some(end) = self.handle(event).await {
@@ -270,7 +272,7 @@ impl CrossedCall {
 
     /// Ends the call. Its session serves the next one, unless something may still come of this one. The
     /// caller is told last: its next request may come at once.
-    async fn end(mut self, end: CallEnd) {
+    async fn end(mut self: Box<Self>, end: CallEnd) {
         let is_answered = matches!(end, CallEnd::Answered(..));
         self.setup.crossings.end(&self.exchange, is_answered);
         let is_over = matches!(self.source, CallSource::Over);
