@@ -231,7 +231,10 @@ impl CallQuestions {
                     self.take(answered)
                 }
                 Phase::Pausing(until, members) => {
-                    sleep_until(*until).await;
+                    // A timer takes up to a millisecond even for a moment that is over.
+                    if *until > Instant::now() {
+                        sleep_until(*until).await;
+                    }
                     return QuestionEvent::Due(std::mem::take(members));
                 }
                 Phase::Sending(sending, deadline) => {
