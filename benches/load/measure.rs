@@ -300,17 +300,8 @@ async fn work(
         .over(target.transport.clone());
     let keeps_session = !matches!(point.work, Work::Open | Work::OpenClose);
     let mut opened = !keeps_session;
-    for _ in 0..3 {
-        if opened {
-            break;
-        }
-        match caller.open().await {
-            Ok(_) => opened = true,
-            Err(error) => {
-                tally.fail(format!("opening: {error}"));
-                sleep(20 * PENALTY).await;
-            }
-        }
+    if !opened {
+        opened = open(&mut caller, &tally).await;
     }
     tally.open.set(tally.open.get() + 1);
     let mut count = number;
@@ -325,9 +316,9 @@ async fn work(
                 caller.call(tool, &text(number, count, point.text)).await
             }
             Work::AskingCall => {
-                let tool = target.tools[count % target.tools.len()].replace(ECHO, ASK);
+                let tool = &target.tools[count % target.tools.len()];
                 let text = text(number, count, point.text);
-                caller.exchange(&tool, &text).await
+                caller.exchange(&tool.replace(ECHO, ASK), &text).await
             }
             Work::List => caller.list(&catalog).await.map(|listed| listed.took),
             Work::Open => caller.open().await,
@@ -355,6 +346,20 @@ async fn work(
     {
         tally.fail(error);
     }
+}
+
+/// Opens a caller's session, or says at the third attempt that it cannot be opened.
+async fn open(caller: &mut Caller, tally: &Tally) -> bool {
+    for _ in 0..3 {
+        match caller.open().await {
+            Ok(_) => return true,
+            Err(error) => {
+                tally.fail(format!("opening: {error}"));
+                sleep(20 * PENALTY).await;
+            }
+        }
+    }
+    false
 }
 
 /// A text like no other of the run, so that an answer to another call is noticed.
