@@ -56,16 +56,33 @@ pub(super) fn write_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 
 /// Writes a message whose fields `write` writes.
 pub(super) fn write_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    write_message_of(out, field, 0, write);
+}
+
+/// Writes a message of about `expected` bytes, whose fields `write` writes. If its length takes as
+/// many bytes as that of `expected`, it stays where it is written first.
+pub(super) fn write_message_of(
+    out: &mut Vec<u8>,
+    field: u32,
+    expected: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     write_tag(out, field, LENGTH);
     let at = out.len();
-    out.push(0);
+    let begin = at + varint_size(expected as u64);
+    out.resize(begin, 0);
     write(out);
     let end = out.len();
-    let mut size = (end - at - 1) as u64;
-    let more = varint_size(size) - 1;
-    out.resize(end + more, 0);
-    out.copy_within(at + 1..end, at + 1 + more);
-    let length = out.get_mut(at..=at + more).unwrap_or_default();
+    let mut size = (end - begin) as u64;
+    let moved = at + varint_size(size);
+    if moved > begin {
+        out.resize(end + moved - begin, 0);
+    }
+    if moved != begin {
+        out.copy_within(begin..end, moved);
+        out.truncate(end + moved - begin);
+    }
+    let length = out.get_mut(at..moved).unwrap_or_default();
     let last = length.len().saturating_sub(1);
     for (place, byte) in length.iter_mut().enumerate() {
         *byte = size as u8 & 0x7f | if place < last { 0x80 } else { 0 };
@@ -187,10 +204,14 @@ mod tests {
     fn the_size_of_a_message_is_the_size_of_what_is_in_it() {
         for size in [0, 1, 127, 128, 129, 16_383, 16_384, 70_000] {
             let body = vec![7_u8; size];
-            let (mut plain, mut nested) = (Vec::new(), Vec::new());
+            let mut plain = vec![1, 2];
             write_bytes(&mut plain, 1, &body);
-            write_message(&mut nested, 1, |out| out.extend_from_slice(&body));
-            assert_eq!(plain, nested, "{size}");
+            for expected in [0, 127, 128, 16_384, 1 << 30] {
+                let mut nested = vec![1, 2];
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&body);
+                write_message_of(&mut nested, 1, expected, write);
+                assert_eq!(plain, nested, "{size} {expected}");
+            }
         }
         for number in [0, 1, 0x7f, 0x80, 1 << 14, 1 << 63, u64::MAX] {
             let mut out = Vec::new();

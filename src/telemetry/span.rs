@@ -9,11 +9,13 @@ use crate::telemetry::context::SpanContext;
 use crate::telemetry::names;
 use crate::telemetry::protobuf::{
     AttributeValue, write_attribute, write_bytes, write_fixed32, write_fixed64, write_int,
-    write_message,
+    write_message, write_message_of,
 };
 
 /// The most bytes of the text of an attribute, and of the description of an error.
 const LONGEST_TEXT: usize = 1024;
+/// The bytes of the entries of a usual span.
+const USUAL_BYTES: usize = 768;
 /// The field of a span that has its attributes.
 const ATTRIBUTES: u32 = 9;
 /// The most attributes, events and links of one span.
@@ -102,7 +104,7 @@ impl Span {
             state: None,
             began: SystemTime::now(),
             clock: Instant::now(),
-            entries: Vec::with_capacity(512),
+            entries: Vec::with_capacity(USUAL_BYTES),
             count: 0,
             error: None,
         }
@@ -236,8 +238,9 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
+        let expected = self.entries.len() + self.name.len();
         self.spans
-            .push(|out| write_message(out, 2, |out| self.write(out)));
+            .push(|out| write_message_of(out, 2, expected, |out| self.write(out)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Describing a server before it starts.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -277,14 +278,20 @@ impl Builder {
     }
 
     fn listen(&self) -> TcpListener {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        if let Some(bytes) = self.script.send_buffer {
-            socket.set_send_buffer_size(bytes).unwrap();
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            if let Some(bytes) = self.script.send_buffer {
+                socket.set_send_buffer_size(bytes).unwrap();
+            }
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+            match socket.bind(address) {
+                Ok(()) => return socket.listen(1024).unwrap(),
+                // Another run of these tests on this machine has taken it meanwhile.
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                Err(error) => panic!("{address}: {error}"),
+            }
         }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        socket.bind(address).unwrap();
-        socket.listen(1024).unwrap()
     }
 
     /// Serves on a free port of loopback.
