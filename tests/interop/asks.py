@@ -16,7 +16,7 @@ import rows_legacy_caller as legacy_caller
 import rows_modern_caller as modern_caller
 import rows_same_era as same_era
 from beds import KINDS, PLAN, Bed, start_beds, start_weirs
-from callers import Reply
+from row_callers import Reply
 from cells import Cell, expected
 from faults import AT_ONCE
 from report import Client, Group, Run

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beds import PLAN, Bed
-from callers import person, plain
+from row_callers import person, plain
 
 Json = dict[str, Any]
 

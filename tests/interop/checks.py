@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from callers import plain
+from row_callers import plain
 
 LEGAL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 STEP_TIMEOUT = 15

@@ -10,7 +10,7 @@ from mcp import ClientSession, types
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import AnyUrl
 
-from callers import person
+from row_callers import person
 from checks import pages, run
 
 

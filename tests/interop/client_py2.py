@@ -13,7 +13,7 @@ import mcp
 from mcp import types
 from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
-from callers import person
+from row_callers import person
 from checks import pages, run
 
 

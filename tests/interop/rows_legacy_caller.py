@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from beds import PLAN, Bed
-from callers import META, LegacyCaller, Reply, person
+from row_callers import META, LegacyCaller, Reply, person
 from cells import Cell, answers_of, expected
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from beds import PARKED, PLAN, Bed
-from callers import META, ModernCaller, Reply, person
+from row_callers import META, ModernCaller, Reply, person
 from cells import Cell, answers_of, at_once, expected
 
 Json = dict[str, Any]

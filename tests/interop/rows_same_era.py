@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from beds import PLAN, Bed
-from callers import LegacyCaller, ModernCaller
+from row_callers import LegacyCaller, ModernCaller
 from cells import Cell
 from rig import Trouble
 
