@@ -249,7 +249,7 @@ async function perform(client, step) {
 
 export const ABLE = { elicitation: { form: {}, url: {} }, sampling: { tools: {} }, roots: {} };
 
-// What everybody here answers: the message says it, in brackets. callers.py is the same for Python.
+// What everybody here answers: the message says it, in brackets. row_callers.py is the same for Python.
 export function person({ method, params = {} }) {
   const said = JSON.stringify(params);
   if (method === "roots/list") return { roots: [{ uri: "file:///srv", name: "srv" }] };
