@@ -181,3 +181,29 @@ async fn next_chunk(mut events: Body) -> Option<(Bytes, Rest)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most bytes of the future that answers a `POST`, without optimisations. Each request has one.
+    const MOST_BYTES: usize = 9 << 10;
+
+    fn size_of_future<F>(
+        _: impl FnOnce(
+            &'static Arc<Front>,
+            Arc<CallerConnection>,
+            Request,
+            bool,
+            &'static Patience,
+        ) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_a_request_is_bounded() {
+        let bytes = size_of_future(post);
+        assert!(bytes <= MOST_BYTES, "{bytes}");
+    }
+}

@@ -374,6 +374,17 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_kept_does_not_keep_its_buffer() {
+        let buffer = bytes::Bytes::from(vec![b'a'; 8192]);
+        let mut value = HeaderValue::from_maybe_shared(buffer.slice(..10)).unwrap();
+        value.set_sensitive(true);
+        let kept = detach(&value);
+        drop(value);
+        assert!(buffer.is_unique());
+        assert!(kept.is_sensitive() && kept == "aaaaaaaaaa");
+    }
+
+    #[test]
     fn values_are_encoded_as_the_specification_shows() {
         for (text, value) in [
             ("us-west1", "us-west1"),
