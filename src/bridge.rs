@@ -21,6 +21,6 @@ pub use ask_rounds::{AskFailure, AskRounds, AskStep, CallerAsk, RetryMembers};
 pub use asks::{AskKind, AskableClient};
 pub use driven_task::{DrivenTask, TaskFailure, TaskStep};
 pub use logs::LogFilter;
-pub use open_asks::{MalformedAnswers, OpenAsks};
+pub use open_asks::{MalformedAnswers, OpenAsks, missing_capability};
 pub use request::{Hop, HopMeta, HopParams, LegacyClient};
 pub use url_demand::{DemandStep, UrlDemand};

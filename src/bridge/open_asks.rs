@@ -213,20 +213,26 @@ impl OpenAsks {
     /// nothing of the kind. A call that succeeds all the same keeps its result.
     #[must_use]
     pub fn missing_capability(&self) -> Option<String> {
-        let kind = self.lacking?;
-        let required = match kind {
-            AskKind::Form => "{\"elicitation\":{\"form\":{}}}",
-            AskKind::Url => "{\"elicitation\":{\"url\":{}}}",
-            AskKind::Sampling => "{\"sampling\":{}}",
-            AskKind::SamplingWithTools => "{\"sampling\":{\"tools\":{}}}",
-            AskKind::Roots => "{\"roots\":{}}",
-        };
-        let capability = kind.capability();
-        Some(format!(
-            "{{\"code\":-32021,\"message\":\"the client does not declare the capability {capability}\",\
-             \"data\":{{\"requiredCapabilities\":{required}}}}}"
-        ))
+        self.lacking.map(missing_capability)
     }
+}
+
+/// Returns the error for a call that failed after its upstream asked for something that the caller does
+/// not declare (-32021, 2026-07-28 `basic/index.mdx#error-codes`).
+#[must_use]
+pub fn missing_capability(kind: AskKind) -> String {
+    let required = match kind {
+        AskKind::Form => "{\"elicitation\":{\"form\":{}}}",
+        AskKind::Url => "{\"elicitation\":{\"url\":{}}}",
+        AskKind::Sampling => "{\"sampling\":{}}",
+        AskKind::SamplingWithTools => "{\"sampling\":{\"tools\":{}}}",
+        AskKind::Roots => "{\"roots\":{}}",
+    };
+    let capability = kind.capability();
+    format!(
+        "{{\"code\":-32021,\"message\":\"the client does not declare the capability {capability}\",\
+             \"data\":{{\"requiredCapabilities\":{required}}}}}"
+    )
 }
 
 /// Checks the answers of a caller to the questions with these names. Answers to other questions are

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::bridge::{AnswerBridge, Hop, HopMeta, HopParams, request};
+use crate::bridge::{AnswerBridge, AskableClient, Hop, HopMeta, HopParams, request};
 use crate::caller::Presence;
 use crate::catalog::{NamedResources, Route};
 use crate::guard::RequestGuard;
@@ -71,6 +71,9 @@ pub(super) struct Sent {
     pub(super) id: Id,
     /// The caller's progress token, as JSON text.
     pub(super) token: Option<Box<str>>,
+    /// The questions that its caller declares to take, where the upstream may ask though it should not:
+    /// those of a modern caller over a legacy upstream.
+    pub(super) declared: Option<AskableClient>,
     /// The changes that the answer needs.
     pub(super) bridge: AnswerBridge,
     /// The share that pays for the answer.
@@ -399,6 +402,7 @@ impl Sender<'_, '_> {
             stream,
             id: self.request.id.clone(),
             token: attempt.token,
+            declared: self.declared(peer),
             bridge,
             memory: scope.memory(link),
             named_resources: self.remembers(peer).then(|| scope.named_resources()),

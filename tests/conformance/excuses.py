@@ -29,7 +29,6 @@ class Excuse:
 
 
 KEYS = "it wants the key that its own server gives a question; a legacy server's question has an id and no name"
-UNDECLARED = "a legacy server refuses what its client has not declared with an error of its own, not with -32021"
 PAUSES = "a modern server cannot pause the stream of an answer, so there is nothing to come back to"
 TASKS = "a legacy server has no tasks extension, and weir makes up none"
 
@@ -45,14 +44,6 @@ NOT_RUN = {
 
 EXCUSES = [
     Excuse("server 2026-07-28", "over legacy", "input-required-result-basic-elicitation", KEYS),
-    Excuse("server 2026-07-28", "over legacy", "server-stateless", UNDECLARED, "sep-2575-missing-capability-http-400"),
-    Excuse(
-        "server 2026-07-28",
-        "over legacy",
-        "server-stateless",
-        UNDECLARED,
-        "sep-2575-server-rejects-undeclared-capability",
-    ),
     Excuse("server 2026-07-28", "over legacy", "tasks-*", TASKS),
     Excuse("server 2025-11-25", "over modern", "server-sse-polling", PAUSES, "server-sse-disconnect-resume", "INFO"),
     Excuse("auth 2025-11-25", "weir", "auth/scope-step-up", STEP_UP, "scope-step-up-escalation"),

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
+use crate::bridge::missing_capability;
 use crate::protocol::era::Era;
 use crate::protocol::error::Fault;
 use crate::protocol::message::{self, Outcome, Response};
-use crate::record::RecordedData;
+use crate::record::{RecordedData, is_tool_error};
 use crate::relay::back::notifications;
 use crate::relay::back::outgoing::{Bridged, Outgoing};
 use crate::relay::back::upstream_reply::UpstreamReply;
@@ -24,6 +25,15 @@ impl UpstreamReply {
         {
             return self.question(result);
         }
+        if let Some(kind) = self.lacking.filter(|_| self.has_failed(response)) {
+            // It failed for that, as far as anybody can tell (2026-07-28 `basic/index.mdx#error-codes`).
+            let missing = missing_capability(kind);
+            let response = Response {
+                id: response.id,
+                outcome: Outcome::Error(&missing),
+            };
+            return Some(self.end(&response).await);
+        }
         let ended = self.end(response).await;
         let Some(questions) = &mut self.sent.questions else {
             return Some(ended);
@@ -31,6 +41,14 @@ impl UpstreamReply {
         match ended {
             Outgoing::Response(payload) => questions.end(payload).map(Outgoing::Response),
             ended @ (Outgoing::Message(_) | Outgoing::Paused(_)) => Some(ended),
+        }
+    }
+
+    /// Returns whether a response is an error, or the error of a tool.
+    fn has_failed(&self, response: &Response<'_>) -> bool {
+        match response.outcome {
+            Outcome::Error(_) => true,
+            Outcome::Result(result) => self.sent.bridge.is_call && is_tool_error(result),
         }
     }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::bridge::AskKind;
 use crate::guard::{Blocked, Findings};
 use crate::large::take_turn;
 use crate::limits::RateLease;
@@ -36,6 +37,8 @@ pub(super) struct UpstreamReply {
     pub(super) unrestored: Option<String>,
     /// The response that hooks leave, while they are asked about it.
     intercepting: Option<Intercepting>,
+    /// The first question of the upstream that the caller does not declare to take.
+    pub(super) lacking: Option<AskKind>,
     /// Whether the upstream has answered.
     pub(super) is_answered: bool,
 }
@@ -51,6 +54,7 @@ impl UpstreamReply {
             received: None,
             unrestored: None,
             intercepting: None,
+            lacking: None,
             is_answered: false,
         }
     }
@@ -225,6 +229,11 @@ impl UpstreamReply {
             None => None,
         };
         let Some((number, message)) = asked else {
+            let declared = self.sent.declared;
+            let kind = declared.and_then(|_| AskKind::of(&request.method, &request.params));
+            let is_lacking =
+                |kind: &AskKind| declared.is_some_and(|declared| !declared.takes(*kind));
+            self.lacking = self.lacking.or(kind.filter(is_lacking));
             watch::answer_request(link, peer, &request.id, &request.method);
             return None;
         };

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::bridge::LogFilter;
+use crate::bridge::{AskableClient, LogFilter};
 use crate::caller::Presence;
 use crate::catalog::Route;
 use crate::memory::OverBudget;
+use crate::protocol::era::{Era, Version};
 use crate::protocol::error::{Fault, StateProblem};
 use crate::protocol::meta;
 use crate::relay::retry;
@@ -92,6 +93,17 @@ impl Sender<'_, '_> {
             }
         }
         peer_for(scope, link, deadline).await
+    }
+
+    /// Returns the questions that the caller declares to take, if it is modern and the upstream legacy.
+    pub(super) fn declared(&self, peer: &Peer) -> Option<AskableClient> {
+        if (self.scope.era(), peer.era()) != (Era::Modern, Era::Legacy) {
+            return None;
+        }
+        let own = self.meta.as_ref().or(self.request.meta.as_ref())?;
+        let capabilities = own.value(meta::CLIENT_CAPABILITIES);
+        let capabilities = capabilities.unwrap_or("{}");
+        Some(AskableClient::read(Version::MODERN, capabilities))
     }
 
     /// Forgets the sessions at the upstream that are for single calls, after it has forgotten one.

@@ -332,21 +332,50 @@ async fn an_upstream_is_told_what_the_caller_can_do_and_nothing_else() {
     assert_eq!(declared(&up)[0], "{}", "the shared session");
 }
 
-#[tokio::test]
-async fn a_call_that_fails_for_want_of_a_capability_says_which() {
+/// Requests that their callers do not declare to take: the capabilities, the id and the request, the code of the
+/// refusal, and the capability that is named.
+fn undeclared() -> Vec<(
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Value,
+)> {
     const URL: &str = r#""method":"elicitation/create","params":{"mode":"url","url":"https://a","elicitationId":"e","message":"m"}"#;
-    let up = server().start().await;
-    let weir = over(&up).await;
-    let caller = caller(&weir, r#"{"elicitation":{}}"#);
-    for (id, asked, code, required) in [
-        ("\"u\"", URL, "-32602", json!({"elicitation": {"url": {}}})),
+    let form_only = r#"{"elicitation":{}}"#;
+    vec![
         (
+            form_only,
+            "\"u\"",
+            URL,
+            "-32602",
+            json!({"elicitation": {"url": {}}}),
+        ),
+        (
+            form_only,
             "\"s\"",
             SAMPLE,
             "-32601",
             json!({"sampling": {"tools": {}}}),
         ),
-    ] {
+        // Such a caller shares a session with others.
+        (
+            "{}",
+            "\"f\"",
+            FORM,
+            "-32601",
+            json!({"elicitation": {"form": {}}}),
+        ),
+        ("{}", "\"r\"", ROOTS, "-32601", json!({"roots": {}})),
+    ]
+}
+
+#[tokio::test]
+async fn a_call_that_fails_for_want_of_a_capability_says_which() {
+    let up = server().start().await;
+    let weir = over(&up).await;
+    for (capabilities, id, asked, code, required) in undeclared() {
+        let caller = caller(&weir, capabilities);
         for (outcome, is_good) in [
             (r#""result":{"content":[],"isError":true}"#, false),
             (r#""error":{"code":-32603,"message":"no"}"#, false),
