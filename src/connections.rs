@@ -10,6 +10,7 @@ mod admission;
 mod connection;
 mod header_block;
 mod listener;
+mod protocol;
 mod registry;
 mod reserve;
 mod streams;
@@ -35,6 +36,7 @@ use crate::memory::MemoryBudget;
 use self::accepting::Accepting;
 use self::admission::ListenerContext;
 use self::connection::OpenedConnection;
+use self::protocol::Protocols;
 use self::registry::Registry;
 use self::streams::TrackedExecutor;
 
@@ -141,7 +143,7 @@ pub async fn serve<M, S>(
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
     let context = Arc::new(ListenerContext {
-        http,
+        protocols: Protocols::new(http),
         registry: Registry::new(limits.connections),
         reserve: Registry::new(reserve::CONNECTIONS),
         reserve_for: limits.reserve,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::conn::auto;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::ShareKey;
@@ -11,9 +10,9 @@ use crate::memory::{MemoryBudget, MemoryShare, Reservation};
 use crate::tls::ListenerTls;
 
 use super::activity::Activity;
+use super::protocol::Protocols;
 use super::registry::{ConnectionPlace, Registry};
 use super::reserve::{self, ReserveFor};
-use super::streams::TrackedExecutor;
 
 /// The part of `limits.memory` that a connection takes: its task, its buffers, its part of the
 /// kernel's.
@@ -23,7 +22,7 @@ const TLS_BYTES: usize = 32 << 10;
 
 /// State that all connections of one listener share.
 pub(super) struct ListenerContext {
-    pub(super) http: auto::Builder<TrackedExecutor>,
+    pub(super) protocols: Protocols,
     /// The connections of the listener, and those of its reserve.
     pub(super) registry: Arc<Registry>,
     pub(super) reserve: Arc<Registry>,

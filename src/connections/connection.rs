@@ -229,10 +229,9 @@ async fn serve_requests<S>(
         memory,
         kept: _kept,
     } = admitted;
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
+    let stream = WatchedStream::new(stream, Arc::clone(&activity));
     let service = guarded(service, Arc::clone(&activity), memory, is_reserve);
-    // Boxed: it would have room twice in the future, before it is pinned and after.
-    let mut http = Box::pin(context.http.serve_connection(io, service));
+    let (mut unread, mut http) = (Some((stream, service)), None);
     // Polling a token takes its lock: with a child of its own, connections do not contend for one.
     let shutdown = context.shutdown.child_token();
     let mut shutdown = pin!(shutdown.cancelled());
@@ -243,7 +242,17 @@ async fn serve_requests<S>(
             end = Some(ListenerEnd::now(&activity, context.last_requests));
         }
         loop {
-            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+            if let Some((stream, _)) = &unread
+                && let Poll::Ready(protocol) = stream.poll_protocol(cx)
+                && let Some((stream, service)) = unread.take()
+            {
+                let protocol = context.protocols.of(protocol);
+                let serving = protocol.serve_connection(TokioIo::new(stream), service);
+                http = Some(Box::pin(serving));
+            }
+            if let Some(http) = &mut http
+                && let Poll::Ready(ended) = http.as_mut().poll(cx)
+            {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
                 }
@@ -266,7 +275,10 @@ async fn serve_requests<S>(
                 }
             }
             is_closing = true;
-            http.as_mut().graceful_shutdown();
+            match &mut http {
+                Some(http) => http.as_mut().graceful_shutdown(),
+                None => return Poll::Ready(()),
+            }
         }
     })
     .await;

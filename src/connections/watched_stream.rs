@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::activity::{Activity, ConnectionPhase};
 use super::header_block::HeaderBlock;
 use super::listener::ClientStream;
+use super::protocol::Protocol;
 
 /// Most bytes that are read and dropped after a header was refused.
 const LINGER_BYTES: usize = 16 << 20;
@@ -35,6 +36,11 @@ impl WatchedStream {
             is_shut: false,
             lingered: 0,
         }
+    }
+
+    /// Finds the protocol, once something has arrived.
+    pub(super) fn poll_protocol(&self, context: &mut Context<'_>) -> Poll<Protocol> {
+        Protocol::poll(&self.stream, context)
     }
 
     /// Notes whether the client took bytes, unless that was noted below TLS.

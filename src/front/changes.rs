@@ -19,45 +19,72 @@ pub(super) struct ListenEnd {
     pub(super) record: Record,
 }
 
+/// A stream of changes, and what is held until it ends. Its future holds a pointer to it: many streams
+/// are idle at once.
+struct ChangeStream<R, H> {
+    first: Option<Bytes>,
+    changes: Option<Changes>,
+    ending: Option<Box<ListenEnd>>,
+    keep_alive: Duration,
+    render: R,
+    standing: Standing,
+    _held: H,
+}
+
 /// Makes the body of a stream: `first`, then each change as `render` writes it (method, params),
 /// then the ending if there is one, with a comment after each `keep_alive` of silence. It ends with the
 /// credential of its caller. `held` is dropped with the body.
-pub(super) fn body(
+pub(super) fn body<R, H>(
     first: Bytes,
     keep_alive: Duration,
     changes: Changes,
-    render: impl Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
+    render: R,
     ending: Option<Box<ListenEnd>>,
-    held: (Standing, impl Send + 'static),
-) -> Body {
-    let state = (Some(first), Some(changes), ending, render, held);
-    let stream = futures::stream::unfold(
-        state,
-        move |(first, changes, ending, render, held)| async move {
-            let ok = Ok::<_, Infallible>;
-            if let Some(first) = first {
-                return Some((ok(first), (None, changes, ending, render, held)));
+    (standing, held): (Standing, H),
+) -> Body
+where
+    R: Fn(&'static str, Option<&str>) -> Bytes + Send + 'static,
+    H: Send + 'static,
+{
+    let stream = Box::new(ChangeStream {
+        first: Some(first),
+        changes: Some(changes),
+        ending,
+        keep_alive,
+        render,
+        standing,
+        _held: held,
+    });
+    let events = futures::stream::unfold(stream, |mut stream| async move {
+        let event = stream.next().await?;
+        Some((Ok::<_, Infallible>(event), stream))
+    });
+    Body::from_stream(events)
+}
+
+impl<R: Fn(&'static str, Option<&str>) -> Bytes, H> ChangeStream<R, H> {
+    /// Returns the bytes of the next event; `None` after the last one.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let silence = self.standing.silence(self.keep_alive);
+        let event = self.changes.as_mut()?.next(silence).await;
+        let event = match self.standing.holds() {
+            true => event,
+            false => ChangeEvent::End,
+        };
+        Some(match event {
+            ChangeEvent::Changed(method) => (self.render)(method, None),
+            ChangeEvent::Updated(method, params) => (self.render)(method, Some(&params)),
+            ChangeEvent::Message(message) => sse::event(&message),
+            ChangeEvent::Silence => sse::KEEP_ALIVE,
+            ChangeEvent::End => {
+                self.changes = None;
+                let ListenEnd { last, mut record } = *self.ending.take()?;
+                record.succeed();
+                last
             }
-            let mut changes = changes?;
-            let (standing, _) = &held;
-            let event = changes.next(standing.silence(keep_alive)).await;
-            let event = match standing.holds() {
-                true => event,
-                false => ChangeEvent::End,
-            };
-            let bytes = match event {
-                ChangeEvent::Changed(method) => render(method, None),
-                ChangeEvent::Updated(method, params) => render(method, Some(&params)),
-                ChangeEvent::Message(message) => sse::event(&message),
-                ChangeEvent::Silence => sse::KEEP_ALIVE,
-                ChangeEvent::End => {
-                    let ListenEnd { last, mut record } = *ending?;
-                    record.succeed();
-                    return Some((ok(last), (None, None, None, render, held)));
-                }
-            };
-            Some((ok(bytes), (None, Some(changes), ending, render, held)))
-        },
-    );
-    Body::from_stream(stream)
+        })
+    }
 }

@@ -77,22 +77,25 @@ impl Trace {
     /// Reads the headers.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let single = |name: &str| {
+        const PARENT_HEADER: HeaderName = HeaderName::from_static(PARENT);
+        const STATE_HEADER: HeaderName = HeaderName::from_static(STATE);
+        const BAGGAGE_HEADER: HeaderName = HeaderName::from_static(BAGGAGE);
+        let single = |name: HeaderName| {
             let mut values = headers.get_all(name).iter();
             values.next().filter(|_| values.next().is_none())
         };
-        let id = single(REQUEST_ID.as_str())
+        let id = single(REQUEST_ID)
             .filter(|value| value.to_str().is_ok_and(is_id))
             .map(headers::detach);
-        let parent = single(PARENT)
+        let parent = single(PARENT_HEADER)
             .filter(|value| value.to_str().is_ok_and(is_parent))
             .map(headers::detach);
         let context = Context {
             state: parent
                 .as_ref()
-                .and_then(|_| joined(headers, STATE, is_state)),
+                .and_then(|_| joined(headers, STATE_HEADER, is_state)),
             parent,
-            baggage: joined(headers, BAGGAGE, is_baggage),
+            baggage: joined(headers, BAGGAGE_HEADER, is_baggage),
             transport: None,
             is_own: false,
         };
@@ -277,7 +280,7 @@ fn made_up() -> HeaderValue {
 }
 
 /// A list that may be spread over several headers of one name (RFC 9110, 5.3).
-fn joined(headers: &HeaderMap, name: &str, fits: fn(&str) -> bool) -> Option<HeaderValue> {
+fn joined(headers: &HeaderMap, name: HeaderName, fits: fn(&str) -> bool) -> Option<HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     let Some(second) = values.next() else {

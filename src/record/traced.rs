@@ -154,11 +154,11 @@ impl TracedRequest {
         match (tool, target) {
             (Some(tool), _) => {
                 span.set(names::TOOL, tool);
-                span.rename(format!("{method} {tool}"));
+                span.rename([method, " ", tool].concat());
             }
             (None, Some((names::PROMPT, prompt))) => {
                 span.set(names::PROMPT, &*prompt);
-                span.rename(format!("{method} {prompt}"));
+                span.rename([method, " ", &*prompt].concat());
             }
             // The name of a span is one of few, which URIs are not.
             (None, Some((key, uri))) if !self.hides_data => span.set(key, &*uri),
@@ -281,11 +281,19 @@ fn describe(span: &mut Span, begun: &BegunRequest<'_>) {
     if origin.transport == "tcp" {
         span.set(names::NETWORK_PROTOCOL, "http");
     }
-    let address = origin.address.map(|address| address.to_string());
+    let address = origin.address.map(address_text);
     span.set_some(names::CLIENT_ADDRESS, address.as_deref());
     let path = request.meta.as_ref().and_then(|meta| meta.get(meta::PATH));
     if let Some(path) = path.and_then(hops::instances) {
         span.set(names::HOPS, i64::try_from(path.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Returns the text of an address. `Display` takes three times as long for one of IPv4.
+fn address_text(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.octets().map(|octet| octet.to_string()).join("."),
+        IpAddr::V6(address) => address.to_string(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Around the items of a batch: the resource and the scope that they belong to.
 
-use crate::telemetry::protobuf::{AttributeValue, write_attribute, write_bytes, write_message};
+use crate::telemetry::protobuf::{AttributeValue, write_attribute, write_bytes, write_message_of};
 
 /// The conventions that names of attributes follow: those of OpenTelemetry for MCP and for
 /// generative AI (`open-telemetry/semantic-conventions-genai`, v0.1.0).
@@ -60,10 +60,11 @@ impl Envelope {
     /// schema in 3.
     #[must_use]
     pub fn wrap(&self, items: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(items.len() + self.resource.len() + 256);
-        write_message(&mut out, 1, |out| {
+        let expected = items.len() + self.resource.len() + 256;
+        let mut out = Vec::with_capacity(expected);
+        write_message_of(&mut out, 1, expected, |out| {
             write_bytes(out, 1, &self.resource);
-            write_message(out, 2, |out| {
+            write_message_of(out, 2, expected, |out| {
                 write_bytes(out, 1, &self.scope);
                 out.extend_from_slice(items);
                 write_bytes(out, 3, SCHEMA.as_bytes());
@@ -154,7 +155,7 @@ fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::protobuf::write_int;
+    use crate::telemetry::protobuf::{write_int, write_message};
 
     #[test]
     fn what_a_receiver_rejects_is_read_and_nothing_else_is() {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::protocol::trace::Trace;
 use crate::telemetry::context::SpanContext;
@@ -13,9 +13,10 @@ use crate::telemetry::span::{Span, SpanKind};
 
 /// The header of AWS's load balancers and of AgentCore Runtime (AWS X-Ray developer guide, "Tracing
 /// header").
-const AMAZON: &str = "x-amzn-trace-id";
+const AMAZON: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// The header in which AgentCore Runtime names the session of a user.
-const RUNTIME_SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
+const RUNTIME_SESSION: HeaderName =
+    HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 /// The longest name of a user's session.
 const LONGEST_SESSION: usize = 128;
 
@@ -43,9 +44,9 @@ impl RequestTrace {
         headers: Option<&HeaderMap>,
         name: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let header = |name: &str| headers?.get(name)?.to_str().ok();
         let sent = trace.parent().and_then(SpanContext::parse);
-        let parent = sent.or_else(|| header(AMAZON).and_then(SpanContext::parse_amazon));
+        let of_amazon = || SpanContext::parse_amazon(headers?.get(AMAZON)?.to_str().ok()?);
+        let parent = sent.or_else(of_amazon);
         let Some(sampler) = pipeline.sampler() else {
             // Weir sends no spans, so that those before and behind it find each other as they would
             // without telemetry.
@@ -210,7 +211,7 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter().map(|(name, value)| {
             (
-                http::HeaderName::from_static(name),
+                HeaderName::from_static(name),
                 http::HeaderValue::from_static(value),
             )
         });

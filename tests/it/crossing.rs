@@ -80,6 +80,37 @@ async fn tools_cross() {
     }
 }
 
+/// A server may speak both eras. So a modern one is asked for a session when a legacy caller calls,
+/// with the header that it wants of every request. A server that is known to be legacy is not told
+/// what its era does not have.
+#[tokio::test]
+async fn a_modern_server_that_is_asked_for_a_session_is_told_the_method() {
+    let (old, new, weir) = eras().await;
+    for client in Client::both(&weir).await {
+        for up in ["old", "new"] {
+            let reply = client.call(&format!("{up}__search"), "{}").await;
+            assert_eq!(
+                reply.text(),
+                format!("{up}.search {{}}"),
+                "{}",
+                client.era()
+            );
+        }
+    }
+    let methods = |upstream: &Upstream| {
+        let asked = upstream.requests("initialize");
+        let methods = asked.iter().map(|request| {
+            let version = request.header("mcp-protocol-version");
+            assert_eq!(version, None, "nothing is agreed on yet");
+            request.header("mcp-method").map(str::to_owned)
+        });
+        methods.collect::<Vec<_>>()
+    };
+    assert_eq!(methods(&new), [Some("initialize".to_owned())]);
+    let to_legacy = methods(&old);
+    assert!(!to_legacy.is_empty() && to_legacy.iter().all(Option::is_none));
+}
+
 #[tokio::test]
 async fn prompts_cross() {
     let (_old, _new, weir) = eras().await;

@@ -8,6 +8,7 @@ use crate::admin::events::log::FoundEvent;
 use crate::admin::state::AdminState;
 use crate::catalog::{DriftReport, Kind};
 use crate::live::Snapshot;
+use crate::live::front_gateway::{FrontGatewayState, FrontGatewayStatus};
 use crate::live::reload::{ReloadOutcome, ReloadRecord};
 use crate::upstream::circuit::CircuitState;
 use crate::upstream::{HealthState, Link};
@@ -24,6 +25,7 @@ pub(super) struct Sample {
     records: u64,
     /// By the number of the link: its upstream may be another one under the same name.
     links: BTreeMap<u64, LinkSample>,
+    front_gateway: FrontGatewayStatus,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -151,6 +153,7 @@ impl Sample {
             records: audit.map_or(0, |audit| audit.status().written),
             links,
             snapshot,
+            front_gateway: operators.front_gateway.status(),
         }
     }
 
@@ -165,7 +168,8 @@ impl Sample {
     /// Returns whether everything that the view of upstreams shows is the same, but for times.
     pub(super) fn has_same_states(&self, before: &Self) -> bool {
         let at = |sample: &Self| sample.reload.as_ref().map(|reload| reload.at);
-        self.links == before.links && at(self) == at(before)
+        let is_same_front = self.front_gateway.state == before.front_gateway.state;
+        self.links == before.links && at(self) == at(before) && is_same_front
     }
 
     /// Returns what has happened since an earlier sample.
@@ -179,6 +183,7 @@ impl Sample {
         if self.snapshot.generation != before.snapshot.generation {
             found.push(publication(&before.snapshot, &self.snapshot));
         }
+        found.extend(synchronization(&before.front_gateway, &self.front_gateway));
         let mut of_links = Vec::new();
         for (number, link) in &self.links {
             if let Some(before) = before.links.get(number) {
@@ -233,6 +238,28 @@ fn reload_event(reload: &ReloadRecord) -> FoundEvent {
         is_bad,
         text,
     }
+}
+
+/// Describes what became of telling a gateway in front: a failure, and that it has the catalog.
+fn synchronization(
+    before: &FrontGatewayStatus,
+    now: &FrontGatewayStatus,
+) -> impl Iterator<Item = FoundEvent> {
+    let reason = match &now.state {
+        FrontGatewayState::Failing { reason, .. } => format!(": {reason}"),
+        _ => String::new(),
+    };
+    let failed = format!("the gateway in front could not be told{reason}");
+    let failed = (now.failed > before.failed).then_some((true, failed));
+    let done = "the gateway in front has the catalog".to_owned();
+    let done = (now.done > before.done).then_some((false, done));
+    let both = failed.into_iter().chain(done);
+    both.map(|(is_bad, text)| FoundEvent {
+        kind: "on_publish",
+        upstream: None,
+        is_bad,
+        text,
+    })
 }
 
 /// Describes another catalog: the names that came and went. Parts that both have are not looked at.

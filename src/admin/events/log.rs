@@ -21,7 +21,7 @@ pub struct WeirEvent {
     /// When it was seen: RFC 3339, in UTC.
     pub time: String,
     /// Its kind: `publication`, `reload`, `state`, `circuit`, `credentials`, `list`, `quarantine`,
-    /// `drift`.
+    /// `drift`, `on_publish`.
     pub kind: &'static str,
     /// The upstream that it is about.
     pub upstream: Option<String>,

@@ -108,7 +108,7 @@ impl BegunSpan {
         place.recorded()?;
         let title = match (method, name) {
             (method::TOOLS_CALL | method::PROMPTS_GET, Some(name)) => {
-                Cow::Owned(format!("{method} {name}"))
+                Cow::Owned([method, " ", name].concat())
             }
             (method, _) => Cow::Borrowed(method),
         };

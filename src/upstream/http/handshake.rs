@@ -9,6 +9,7 @@ use super::media::{Media, media_type};
 use super::request::HttpRequest;
 use super::retry::{RetryPauses, read_error};
 use super::session_headers;
+use crate::protocol::era::Version;
 use crate::protocol::headers::{self, METHOD, SESSION, VERSION};
 use crate::protocol::message::Message;
 use crate::upstream::error::LinkError;
@@ -33,6 +34,8 @@ impl HttpWire {
     /// Sends a handshake message and returns the raw answer. An answer of a platform in front of
     /// the server is an error.
     ///
+    /// `method` is the value of `Mcp-Method`, for an upstream that may be modern.
+    ///
     /// # Errors
     /// Nothing came back by `deadline`, or the platform answered.
     pub async fn send_handshake(
@@ -40,16 +43,18 @@ impl HttpWire {
         affinity: Option<&Affinity>,
         sender: SenderIdentity<'_>,
         version: &str,
-        modern_method: Option<&'static str>,
+        method: Option<&'static str>,
         body: Bytes,
         deadline: Instant,
     ) -> Result<HandshakeAnswer, LinkError> {
         let mut headers = session_headers(version, None);
-        match modern_method {
-            Some(method) => headers.insert(METHOD, HeaderValue::from_static(method)),
+        if let Some(method) = method {
+            headers.insert(METHOD, HeaderValue::from_static(method));
+        }
+        if version != Version::MODERN.as_str() {
             // `initialize` comes before a version is agreed on.
-            None => headers.remove(VERSION),
-        };
+            headers.remove(VERSION);
+        }
         let mut pauses = RetryPauses::new(deadline);
         loop {
             let mut headers = headers.clone();

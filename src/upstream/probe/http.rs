@@ -63,6 +63,7 @@ pub(super) async fn connect(
         wire,
         profile: &SessionProfile::OWN,
         login: None,
+        method: None,
         affinity,
         cookies,
         deadline,
@@ -120,11 +121,16 @@ pub(super) async fn open_session(
     profile: &SessionProfile,
     login: Option<&Arc<CallerLogin>>,
 ) -> Result<Peer, LinkError> {
+    let is_modern = |peer: Arc<Peer>| peer.era() == Era::Modern;
     let opening = Opening {
         link,
         wire,
         profile,
         login,
+        method: link
+            .current_peer()
+            .is_some_and(is_modern)
+            .then_some(method::INITIALIZE),
         affinity: wire.new_affinity(profile.key.as_ref()),
         cookies: Arc::default(),
         deadline: link.connect_deadline(),
@@ -142,6 +148,9 @@ struct Opening<'o> {
     wire: &'o HttpWire,
     profile: &'o SessionProfile,
     login: Option<&'o Arc<CallerLogin>>,
+    /// The value of `Mcp-Method`, for an upstream that is known to be modern and is asked whether it
+    /// speaks the legacy era, too. A modern server wants the header with every request.
+    method: Option<&'static str>,
     affinity: Option<Arc<Affinity>>,
     cookies: Arc<Cookies>,
     deadline: Instant,
@@ -180,7 +189,7 @@ impl Opening<'_> {
                     login: self.login.map(Arc::as_ref),
                 },
                 version.as_str(),
-                None,
+                self.method,
                 body,
                 self.deadline,
             );

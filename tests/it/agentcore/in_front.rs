@@ -53,6 +53,21 @@ async fn wait_told(weir: &Weir, what: &str, holds: impl Fn(&Value) -> bool) -> V
     panic!("never came to {what}: {told}");
 }
 
+/// Waits for so many events of a kind, of which the last is good.
+async fn wait_events(weir: &Weir, kind: &str, least: usize) -> Vec<Value> {
+    let mut found = Vec::new();
+    for _ in 0..600 {
+        let all = weir.admin("/events").await;
+        let all = all["events"].as_array().unwrap().iter();
+        found = all.filter(|one| one["kind"] == kind).cloned().collect();
+        if found.len() >= least && found[found.len() - 1]["is_bad"] == false {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no such events: {found:?}");
+}
+
 /// The first view of the page for operators.
 async fn first_view(weir: &Weir) -> String {
     let asked = pool().get(weir.admin_url("/")).send().await.unwrap();
@@ -122,6 +137,14 @@ async fn a_gateway_that_cannot_be_told_is_told_again_and_operators_know() {
     assert_eq!(told["reason"], Value::Null);
     let page = first_view(&weir).await;
     assert!(page.contains("it has the catalog"), "{page}");
+    let events = wait_events(&weir, "on_publish", 2).await;
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    let text = first["text"].as_str().unwrap();
+    assert!(
+        first["is_bad"] == true && text.contains("could not be told"),
+        "{first}"
+    );
+    assert_eq!(last["text"], "the gateway in front has the catalog");
     // A target that cannot be listed is a failure too, and so is one that is gone.
     let set = |name: &str, then: &[&str]| {
         let mut targets = services.inner.targets.lock().unwrap();
