@@ -24,7 +24,7 @@ pub(super) enum Protocol {
     Unknown,
 }
 
-/// What serves the connections of a listener, by their protocol.
+/// Serves the connections of a listener, by their protocol.
 pub(super) struct Protocols {
     http1: Builder<TrackedExecutor>,
     http2: Builder<TrackedExecutor>,
