@@ -40,6 +40,7 @@ pub async fn watch(operators: AdminState, stop: CancellationToken) {
         let events = log.add(found);
         log.notify(|signs| {
             let next = Signs {
+                weir: signs.weir,
                 generation,
                 states: signs.states + u64::from(has_changed),
                 events,

@@ -9,7 +9,7 @@ use crate::admin::{AdminState, RecordsAnswer, find_records};
 use crate::live::Live;
 use crate::page::door::Visitor;
 use crate::page::figures;
-use crate::page::layout::{PageView, live, number, table, text, word};
+use crate::page::layout::{PageView, live, number, search_form, table, text, word};
 use crate::page::text::{cell, plain};
 
 const VIEW: PageView = PageView::Calls;
@@ -56,7 +56,6 @@ pub(super) fn draw(operators: &AdminState, visitor: Visitor, wanted: &[String; 5
             }
         },
     };
-    // The form stays outside: what somebody types is not drawn anew.
     let content = html! {
         (figures::draw(&operators.calls.figures(&operators.live)))
         h3 { "Records" }
@@ -70,17 +69,12 @@ pub(super) fn draw(operators: &AdminState, visitor: Visitor, wanted: &[String; 5
 }
 
 fn search(wanted: &[String; 5]) -> Markup {
-    let here = VIEW.link(VIEW.path());
-    html! {
-        form .search role="search" method="get" action=(here) hx-get=(here)
-            hx-trigger="input delay:250ms, submit" hx-select="#live" hx-target="#live" hx-swap="outerMorph"
-            hx-replace-url="true" {
-            @for ((name, label), value) in FILTERS.iter().zip(wanted) {
-                label { (label) input name=(name) value=(plain(value)) maxlength="256" autocomplete="off"; }
-            }
-            button type="submit" { "Find" }
+    let fields = html! {
+        @for ((name, label), value) in FILTERS.iter().zip(wanted) {
+            label { (label) input name=(name) value=(plain(value)) maxlength="256" autocomplete="off"; }
         }
-    }
+    };
+    search_form(&VIEW.link(VIEW.path()), &fields)
 }
 
 fn found(weir: &Live, query: &str) -> Markup {

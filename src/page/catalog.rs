@@ -4,7 +4,9 @@ use maud::{Markup, html};
 
 use crate::admin::search::{CatalogQuery, FoundRoute, FoundRoutes, RouteMark, kind_word};
 use crate::catalog::Kind;
-use crate::page::layout::{PageView, explain_link, live, number, pages, table, text, word};
+use crate::page::layout::{
+    PageView, explain_link, live, number, pages, search_form, table, text, word,
+};
 use crate::page::text::{cell, plain};
 
 const VIEW: PageView = PageView::Catalog;
@@ -62,38 +64,33 @@ fn row(route: &FoundRoute) -> [Markup; 5] {
 }
 
 fn search(wanted: &CatalogQuery) -> Markup {
-    let here = VIEW.link(VIEW.path());
-    html! {
-        form .search role="search" method="get" action=(here) hx-get=(here)
-            hx-trigger="input delay:250ms, submit" hx-select="#live" hx-target="#live" hx-swap="outerMorph"
-            hx-replace-url="true" {
-            label {
-                "Name, upstream or description"
-                input type="search" name="q" value=(plain(&wanted.text)) maxlength="256" autocomplete="off";
-            }
-            label {
-                "Kind"
-                select name="kind" {
-                    option value="" { "all" }
-                    @for kind in Kind::ALL {
-                        option value=(kind_word(kind)) selected[wanted.kind == Some(kind)] { (kind.as_str()) }
-                    }
-                }
-            }
-            label {
-                "Upstream"
-                input name="upstream" value=(plain(&wanted.upstream)) maxlength="256" autocomplete="off";
-            }
-            label {
-                "Only"
-                select name="mark" {
-                    option value="" { "all" }
-                    @for mark in RouteMark::ALL {
-                        option value=(mark.as_str()) selected[wanted.mark == Some(mark)] { (mark.as_str()) }
-                    }
-                }
-            }
-            button type="submit" { "Find" }
+    let fields = html! {
+        label {
+            "Name, upstream or description"
+            input type="search" name="q" value=(plain(&wanted.text)) maxlength="256" autocomplete="off";
         }
-    }
+        label {
+            "Kind"
+            select name="kind" {
+                option value="" { "all" }
+                @for kind in Kind::ALL {
+                    option value=(kind_word(kind)) selected[wanted.kind == Some(kind)] { (kind.as_str()) }
+                }
+            }
+        }
+        label {
+            "Upstream"
+            input name="upstream" value=(plain(&wanted.upstream)) maxlength="256" autocomplete="off";
+        }
+        label {
+            "Only"
+            select name="mark" {
+                option value="" { "all" }
+                @for mark in RouteMark::ALL {
+                    option value=(mark.as_str()) selected[wanted.mark == Some(mark)] { (mark.as_str()) }
+                }
+            }
+        }
+    };
+    search_form(&VIEW.link(VIEW.path()), &fields)
 }

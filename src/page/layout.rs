@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::admin::WeirStatus;
 use crate::admin::events::Signs;
-use crate::page::assets::{HTMX, HTMX_SSE, ICON, STYLE};
+use crate::page::assets::{Asset, HTMX, HTMX_SSE, ICON, STYLE};
 use crate::page::door::Visitor;
 use crate::page::text::{cell, plain, span_words};
 
@@ -14,6 +14,10 @@ use crate::page::text::{cell, plain, span_words};
 /// stays open when a part is drawn anew, and stays there when it cannot be.
 const HTMX_CONFIG: &str = r#"{"includeIndicatorCSS":false,"extensions":"sse","history":"reload",
 "morphIgnore":["data-htmx-powered","open"],"noSwap":[204,304,"4xx","5xx"]}"#;
+
+/// When the stream is opened: at once, and again if that failed. One that was open is opened again by
+/// its extension. Longer than the minute that htmx waits for an answer, so that there is one stream.
+const OPENING: &str = "load, every 65s";
 
 /// A view of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +153,8 @@ impl PageFrame<'_> {
                         }
                     }
                     @if let Some((_, seen)) = status {
-                        div hidden "hx-sse:connect"=(view.link(&format!("page/stream?seen={seen}"))) {}
+                        div hidden "hx-sse:connect"=(view.link(&format!("page/stream?seen={seen}")))
+                            hx-trigger=(OPENING) {}
                     }
                     main #content tabindex="-1" {
                         @if let Some((status, _)) = status { (facts(status)) }
@@ -159,6 +164,7 @@ impl PageFrame<'_> {
                         }
                         (content)
                     }
+                    (scripts(view))
                 }
             }
         }
@@ -166,7 +172,6 @@ impl PageFrame<'_> {
 }
 
 fn head(view: PageView, title: &str) -> Markup {
-    let asset = |name: &str| view.link(&format!("page/assets/{name}"));
     html! {
         head {
             meta charset="utf-8";
@@ -174,11 +179,23 @@ fn head(view: PageView, title: &str) -> Markup {
             meta name="color-scheme" content="light dark";
             meta name="htmx-config" content=(HTMX_CONFIG);
             title { (title) " · weir" }
-            link rel="stylesheet" href=(asset(STYLE.name));
-            link rel="icon" type="image/svg+xml" href=(asset(ICON.name));
-            script src=(asset(HTMX.name)) defer {}
-            script src=(asset(HTMX_SSE.name)) defer {}
+            link rel="stylesheet" href=(asset(view, &STYLE));
+            link rel="icon" type="image/svg+xml" href=(asset(view, &ICON));
         }
+    }
+}
+
+fn asset(view: PageView, asset: &Asset) -> String {
+    view.link(&format!("page/assets/{}", asset.name))
+}
+
+/// Draws the scripts, at the end of the body and not deferred. htmx looks at the page once: a moment
+/// after it has run if its script is deferred, when the one of the stream may not have come yet, and
+/// the page would have no stream. Otherwise it waits until both have run.
+fn scripts(view: PageView) -> Markup {
+    html! {
+        script src=(asset(view, &HTMX)) {}
+        script src=(asset(view, &HTMX_SSE)) {}
     }
 }
 
@@ -314,12 +331,28 @@ pub(super) fn pages(page: usize, pages: usize, url: impl Fn(usize) -> String) ->
 }
 
 /// Draws a part of a view that is drawn again, from the same URL, when something of it has
-/// changed.
+/// changed. While it is fetched, htmx keeps the next trigger, and fetches it once more. Once a minute
+/// it is fetched whatever happens: a fetch may have failed, the stream be lost, or the login be over.
+/// Where a search form is, what it says now counts, not what it said when the part was drawn.
 pub(super) fn live(url: &str, trigger: &str, content: &Markup) -> Markup {
     html! {
-        div #live hx-get=(url) hx-trigger=(trigger) hx-select="#live" hx-select-oob="#facts"
-            hx-swap="outerMorph" {
+        div #live hx-get=(url) hx-trigger={ (trigger) ", every 60s" } hx-include=".search"
+            hx-select="#live" hx-select-oob="#facts" hx-swap="outerMorph" {
             (content)
+        }
+    }
+}
+
+/// Draws a form whose fields say what the live part shows. It is outside of that part: what somebody
+/// types is not drawn anew. What is looked for takes the place of what is being fetched, which would
+/// be shown after it otherwise.
+pub(super) fn search_form(here: &str, fields: &Markup) -> Markup {
+    html! {
+        form .search role="search" method="get" action=(here) hx-get=(here)
+            hx-trigger="input delay:250ms, submit" hx-select="#live" hx-target="#live" hx-swap="outerMorph"
+            hx-sync="#live:replace" hx-replace-url="true" {
+            (fields)
+            button type="submit" { "Find" }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::page::state::PageState;
 pub(super) const MOST: usize = 32;
 /// How long a stream lasts. The page opens the next one, and then has to be let in again.
 const LIFE: Duration = Duration::from_secs(10 * 60);
-/// The silence after which ages are shown anew.
+/// How often ages are shown anew, whatever else is told.
 const TICK: Duration = Duration::from_secs(10);
 /// The least time between two messages.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 struct SignStream {
     signs: watch::Receiver<Signs>,
     told: Signs,
+    /// When the next tick is due.
+    tick: Instant,
     ends: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -51,6 +53,7 @@ pub(super) async fn stream(
     let open = SignStream {
         signs,
         told,
+        tick: Instant::now() + TICK,
         ends: Instant::now() + LIFE,
         _place: place,
     };
@@ -72,27 +75,32 @@ impl SignStream {
         }
         let told = self.told;
         let changes = self.signs.wait_for(|now| *now != told);
-        match tokio::time::timeout(TICK, changes).await {
-            Err(_) => return Some(message(&["weir-tick"])),
-            Ok(Err(_)) => return None,
-            Ok(Ok(_)) => {}
+        if let Ok(Err(_)) = tokio::time::timeout_at(self.tick, changes).await {
+            return None;
         }
         tokio::time::sleep(PAUSE).await;
         let now = *self.signs.borrow_and_update();
         self.told = now;
-        Some(message(&changed(&told, &now)))
+        let mut names = changed(&told, &now);
+        if Instant::now() >= self.tick {
+            names.push("weir-tick");
+            self.tick = Instant::now() + TICK;
+        }
+        Some(message(&names))
     }
 }
 
-/// Returns the names of what has changed.
+/// Returns the names of what has changed: all of them since the signs of another weir, whose numbers
+/// may be the same.
 fn changed(before: &Signs, now: &Signs) -> Vec<&'static str> {
+    let is_other = before.weir != now.weir;
     let pairs = [
         ("weir-state", before.states != now.states),
         ("weir-catalog", before.generation != now.generation),
         ("weir-events", before.events != now.events),
         ("weir-calls", before.records != now.records),
     ];
-    let changed = pairs.into_iter().filter(|(_, has)| *has);
+    let changed = pairs.into_iter().filter(|(_, has)| is_other || *has);
     changed.map(|(name, _)| name).collect()
 }
 
@@ -109,18 +117,21 @@ fn message(names: &[&str]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     #[test]
     fn signs_are_read_as_they_are_written() {
         let signs = Signs {
+            weir: 5,
             generation: 1,
             states: 2,
             events: u64::MAX,
             records: 4,
         };
         assert_eq!(Signs::parse(&signs.to_string()), Some(signs));
-        for wrong in ["", "1.2.3", "1.2.3.4.5", "1.2.3.x", "-1.2.3.4"] {
+        for wrong in ["", "5.1.2.3", "5.1.2.3.4.5", "5.1.2.3.x", "-5.1.2.3.4"] {
             assert_eq!(Signs::parse(wrong), None, "{wrong}");
         }
     }
@@ -137,5 +148,43 @@ mod tests {
         assert_eq!(names, ["weir-catalog", "weir-calls"]);
         let text = message(&names);
         assert!(text.starts_with(b"event: weir-catalog\ndata:\n\nevent: weir-calls\n"));
+    }
+
+    #[test]
+    fn all_has_changed_since_the_same_signs_of_another_weir() {
+        let now = Signs {
+            weir: 1,
+            generation: 1,
+            ..Signs::default()
+        };
+        let before = Signs { weir: 2, ..now };
+        let names = changed(&before, &now);
+        assert_eq!(
+            names,
+            ["weir-state", "weir-catalog", "weir-events", "weir-calls"]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ages_are_shown_anew_while_something_else_changes_all_the_time() {
+        let signs = watch::Sender::new(Signs::default());
+        let places = Arc::new(Semaphore::new(1));
+        let mut open = SignStream {
+            signs: signs.subscribe(),
+            told: Signs::default(),
+            tick: Instant::now() + TICK,
+            ends: Instant::now() + LIFE,
+            _place: places.try_acquire_owned().unwrap(),
+        };
+        let begun = Instant::now();
+        let (mut told, mut ticks) = (0, 0);
+        while begun.elapsed() < TICK * 2 + PAUSE * 4 {
+            signs.send_modify(|signs| signs.records += 1);
+            let message = open.next().await.unwrap();
+            told += usize::from(message.starts_with(b"event: weir-calls\n"));
+            ticks += usize::from(message.ends_with(b"event: weir-tick\ndata:\n\n"));
+        }
+        assert_eq!(ticks, 2);
+        assert!(told >= 40, "{told}");
     }
 }

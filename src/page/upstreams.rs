@@ -9,7 +9,7 @@ use crate::live::Snapshot;
 use crate::live::front_gateway::FrontGatewaySync;
 use crate::page::door::Visitor;
 use crate::page::front_gateway;
-use crate::page::layout::{PageView, list, live, number, pages, table, text, word};
+use crate::page::layout::{PageView, list, live, number, pages, search_form, table, text, word};
 use crate::page::text::{cell, plain, span_words};
 
 /// Rows of a page.
@@ -112,23 +112,19 @@ pub(super) fn draw(
 }
 
 fn search(wanted: &UpstreamQuery) -> Markup {
-    html! {
-        form .search role="search" method="get" action=(PageView::Upstreams.link("")) hx-get=(PageView::Upstreams.link(""))
-            hx-trigger="input delay:250ms, submit" hx-select="#live" hx-target="#live" hx-swap="outerMorph"
-            hx-replace-url="true" {
-            label { "Name" input type="search" name="q" value=(wanted.text) maxlength="256" autocomplete="off"; }
-            label {
-                "State"
-                select name="state" {
-                    option value="" { "all" }
-                    @for state in STATES {
-                        option value=(state) selected[wanted.state == state] { (state) }
-                    }
+    let fields = html! {
+        label { "Name" input type="search" name="q" value=(wanted.text) maxlength="256" autocomplete="off"; }
+        label {
+            "State"
+            select name="state" {
+                option value="" { "all" }
+                @for state in STATES {
+                    option value=(state) selected[wanted.state == state] { (state) }
                 }
             }
-            button type="submit" { "Find" }
         }
-    }
+    };
+    search_form(&PageView::Upstreams.link(""), &fields)
 }
 
 /// Returns the text at a pointer.

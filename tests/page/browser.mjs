@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import { afterRestart, follow } from "./following.mjs";
 import { startDemo, startEvil, TOKEN, Upstream, Weir } from "./parts.mjs";
 
 const [binary, executablePath, folder, pictures] = process.argv.slice(2);
@@ -328,6 +329,15 @@ const main = async () => {
     const state = await context.storageState();
     await live(context, weir, { wiki }, problems);
     await hostile(context, weir, problems);
+    // Requests that these abort are errors in the console.
+    const following = { open: () => open(context, []), check, has, base: weir.base };
+    const describe = (text) => (mail.tools[0] = tool("send", text));
+    following.change = async (text) => {
+      describe(text);
+      await weir.ask("POST", "/upstreams/mail/resync");
+    };
+    await follow(following);
+    await following.change("Sends a mail.");
     await drift(context, weir, mail, problems);
     await plan(context, weir, problems);
     await tryTool(context, weir, problems);
@@ -351,6 +361,11 @@ const main = async () => {
     }
     check("no view writes an error to the console", problems.length === 0, problems.join(" | "));
     await doors(browser, context, weir, evil, problems);
+    await afterRestart(following, async () => {
+      await weir.stop();
+      describe("Sends a mail after a restart.");
+      await weir.start(upstreams);
+    });
     // Another token ends every login.
     await weir.stop();
     await weir.start(upstreams, "another token");

@@ -34,6 +34,8 @@ pub struct WeirEvent {
 /// Numbers of which one grows when something of its kind has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
+    /// The weir whose numbers these are: when it started, in microseconds.
+    pub weir: u64,
     /// The snapshot.
     pub generation: u64,
     /// The states of the upstreams, and reloads.
@@ -48,9 +50,10 @@ impl Signs {
     /// Reads what `Display` writes; `None` if it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.splitn(4, '.').map(|number| number.parse().ok());
+        let mut numbers = text.splitn(5, '.').map(|number| number.parse().ok());
         let mut next = || numbers.next().flatten();
         Some(Self {
+            weir: next()?,
             generation: next()?,
             states: next()?,
             events: next()?,
@@ -62,12 +65,13 @@ impl Signs {
 impl std::fmt::Display for Signs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
+            weir,
             generation,
             states,
             events,
             records,
         } = self;
-        write!(f, "{generation}.{states}.{events}.{records}")
+        write!(f, "{weir}.{generation}.{states}.{events}.{records}")
     }
 }
 
@@ -80,9 +84,14 @@ pub struct EventLog {
 
 impl Default for EventLog {
     fn default() -> Self {
+        let started = DateTime::<Utc>::from(SystemTime::now());
+        let signs = Signs {
+            weir: started.timestamp_micros().unsigned_abs(),
+            ..Signs::default()
+        };
         Self {
             kept: Mutex::default(),
-            signs: watch::Sender::new(Signs::default()),
+            signs: watch::Sender::new(signs),
         }
     }
 }
