@@ -229,7 +229,7 @@ async fn serve_requests<S>(
         memory,
         kept: _kept,
     } = admitted;
-    let stream = WatchedStream::new(stream, Arc::clone(&activity));
+    let stream = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
     let service = guarded(service, Arc::clone(&activity), memory, is_reserve);
     let (mut unread, mut http) = (Some((stream, service)), None);
     // Polling a token takes its lock: with a child of its own, connections do not contend for one.
@@ -243,12 +243,11 @@ async fn serve_requests<S>(
         }
         loop {
             if let Some((stream, _)) = &unread
-                && let Poll::Ready(protocol) = stream.poll_protocol(cx)
+                && let Poll::Ready(protocol) = stream.inner().poll_protocol(cx)
                 && let Some((stream, service)) = unread.take()
             {
-                let protocol = context.protocols.of(protocol);
-                let serving = protocol.serve_connection(TokioIo::new(stream), service);
-                http = Some(Box::pin(serving));
+                let builder = context.protocols.of(protocol);
+                http = Some(Box::pin(builder.serve_connection(stream, service)));
             }
             if let Some(http) = &mut http
                 && let Poll::Ready(ended) = http.as_mut().poll(cx)

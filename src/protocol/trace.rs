@@ -27,6 +27,11 @@ const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
 const BAGGAGE: &str = "baggage";
 
+/// The headers of the context.
+const PARENT_HEADER: HeaderName = HeaderName::from_static(PARENT);
+const STATE_HEADER: HeaderName = HeaderName::from_static(STATE);
+const BAGGAGE_HEADER: HeaderName = HeaderName::from_static(BAGGAGE);
+
 /// The longest request id that is taken from a caller.
 const LONGEST_ID: usize = 128;
 /// The longest `traceparent`. Version 00 has 55 characters; later ones may have more.
@@ -77,9 +82,6 @@ impl Trace {
     /// Reads the headers.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        const PARENT_HEADER: HeaderName = HeaderName::from_static(PARENT);
-        const STATE_HEADER: HeaderName = HeaderName::from_static(STATE);
-        const BAGGAGE_HEADER: HeaderName = HeaderName::from_static(BAGGAGE);
         let single = |name: HeaderName| {
             let mut values = headers.get_all(name).iter();
             values.next().filter(|_| values.next().is_none())
@@ -204,7 +206,12 @@ impl Trace {
             name != BAGGAGE || name.len() + value.len() + 4 <= baggage_room
         };
         for (name, value) in self.context().filter(|(name, value)| goes(name, value)) {
-            headers.insert(HeaderName::from_static(name), value.clone());
+            let header = match name {
+                PARENT => PARENT_HEADER,
+                STATE => STATE_HEADER,
+                _ => BAGGAGE_HEADER,
+            };
+            headers.insert(header, value.clone());
         }
     }
 

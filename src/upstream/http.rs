@@ -142,7 +142,8 @@ impl HttpWire {
             cookies.seal();
         }
         HttpSession {
-            headers: session_headers(version, id.as_ref()),
+            // A copy has no room to spare: thousands of sessions may be open.
+            headers: session_headers(version, id.as_ref()).clone(),
             id,
             affinity,
             cookies,

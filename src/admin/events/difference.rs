@@ -245,9 +245,10 @@ fn synchronization(
     before: &FrontGatewayStatus,
     now: &FrontGatewayStatus,
 ) -> impl Iterator<Item = FoundEvent> {
-    let reason = match &now.state {
-        FrontGatewayState::Failing { reason, .. } => format!(": {reason}"),
-        _ => String::new(),
+    let reason = if let FrontGatewayState::Failing { reason, .. } = &now.state {
+        format!(": {reason}")
+    } else {
+        String::new()
     };
     let failed = format!("the gateway in front could not be told{reason}");
     let failed = (now.failed > before.failed).then_some((true, failed));
