@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 /// The longest wait for one request or notification.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long after the answer the last progress notifications of a call may arrive.
 const BEHIND: Duration = Duration::from_millis(200);
 /// Most pages of a list; the demo's have fewer.
