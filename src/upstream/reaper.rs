@@ -176,7 +176,11 @@ fn arm() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         process::set_parent_process_death_signal(Some(Signal::USR1))?;
-        process::set_child_subreaper(Some(process::getpid()))?;
+        // Emulators of the system do not know it (qemu-user). The program runs without it, too.
+        if let Err(error) = process::set_child_subreaper(Some(process::getpid())) {
+            let lost = "what the program leaves behind is not adopted, and may outlive it";
+            let _ = writeln!(io::stderr(), "{lost}: {error}");
+        }
     }
     Ok(())
 }
