@@ -13,7 +13,8 @@
 //!   a weir that died before the signal was armed.
 //!
 //! On Linux the reaper adopts orphans (`PR_SET_CHILD_SUBREAPER`). So it finds grandchildren even if
-//! they moved to a process group or session of their own, as browsers started by a server do.
+//! they moved to a process group or session of their own, as browsers started by a server do. Where
+//! the system is emulated and has no such thing, the program runs all the same, and its log says so.
 
 use std::ffi::OsString;
 use std::fs::File;
