@@ -33,7 +33,7 @@ pub(super) async fn listen(
     let (listening, changes) = listened.inspect_err(|fault| record.fail(fault))?;
     let counted = front.metrics.listen_streams.hold();
     let first = sse::event(&listening.acknowledged());
-    // In a box: a stream is idle most of its time, and holds its state twice.
+    // In a box: the streams of sessions have none, and no room for one.
     let ending = Box::new(ListenEnd {
         last: sse::event(&listening.ended()),
         record,
