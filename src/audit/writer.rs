@@ -63,13 +63,18 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes until the log stops, and what has come until then.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is a thread for blocking work"
+    )]
     pub(super) fn run(mut self, resumed: &Resumed) {
         self.begin(resumed);
         let mut came = Vec::new();
         while self.wait(&mut came) {
             self.write(&mut came);
             if self.settings.fsync != FlushPolicy::Always {
-                self.pause(GATHER);
+                // Not by a timer of the runtime, which would wake one of its threads for it.
+                std::thread::sleep(GATHER);
             }
         }
         self.finish();

@@ -12,6 +12,9 @@ use crate::protocol::bounds::{ID_BYTES, METHOD_BYTES};
 use crate::protocol::error::Fault;
 use crate::protocol::{meta, method};
 
+/// To copy fewer bytes costs less than to send pieces.
+const LARGE: usize = 64 << 10;
+
 /// A JSON-RPC id as its JSON text: a string or an integer, kept as it was spelled.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Id(Box<str>);
@@ -324,6 +327,27 @@ pub fn result(id: &Id, result: &str) -> Bytes {
     out.into()
 }
 
+/// A successful response in pieces. A large `result` that is a part of `received` is not copied: it is
+/// that part, and what counts for those bytes goes on to count.
+#[must_use]
+pub fn result_of(id: &Id, result: &str, received: &Bytes) -> Vec<Bytes> {
+    match part_of(received, result) {
+        Some(part) if part.len() >= LARGE => {
+            let mut begin = Vec::with_capacity(id.as_json().len() + 40);
+            begin_result(id, &mut begin);
+            vec![begin.into(), part, Bytes::from_static(b"}")]
+        }
+        _ => vec![self::result(id, result)],
+    }
+}
+
+/// Returns the part of `whole` that this text is, if it is one.
+fn part_of(whole: &Bytes, text: &str) -> Option<Bytes> {
+    let begin = text.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = begin.checked_add(text.len())?;
+    (end <= whole.len()).then(|| whole.slice(begin..end))
+}
+
 /// Everything of a successful response that stands before its `result`.
 pub fn begin_result(id: &Id, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
@@ -380,6 +404,23 @@ pub fn request(id: &Id, method: &str, params: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_result_is_a_part_of_what_was_received() {
+        let id = Id::parse("7").expect("an id");
+        for (bytes, pieces) in [(LARGE, 3), (LARGE - 1, 1)] {
+            let result = format!("\"{}\"", "x".repeat(bytes - 2));
+            let received = Bytes::from(format!("{{\"result\":{result},\"id\":1}}"));
+            let text = std::str::from_utf8(&received).expect("text");
+            let within = &text[10..10 + bytes];
+            let sent = result_of(&id, within, &received);
+            assert_eq!(sent.len(), pieces);
+            assert_eq!(sent.concat(), super::result(&id, &result));
+            let is_shared = sent.iter().any(|piece| piece.as_ptr() == within.as_ptr());
+            assert_eq!(is_shared, pieces == 3);
+            assert_eq!(result_of(&id, &result, &received).len(), 1, "of elsewhere");
+        }
+    }
 
     fn code(text: &str) -> i32 {
         Message::parse(text).unwrap_err().fault.code()

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bridge::missing_capability;
@@ -17,8 +18,13 @@ use crate::relay::{Payload, platform};
 use crate::upstream::LinkError;
 
 impl UpstreamReply {
-    /// Ends the reply with the upstream's response. Returns `None` if something comes before it.
-    pub(super) async fn finish(&mut self, response: &Response<'_>) -> Option<Outgoing> {
+    /// Ends the reply with the upstream's response, a part of `received` if nothing has changed it. Returns
+    /// `None` if something comes before it.
+    pub(super) async fn finish(
+        &mut self,
+        response: &Response<'_>,
+        received: &Bytes,
+    ) -> Option<Outgoing> {
         if let (Era::Legacy, Outcome::Result(result)) = (self.sent.bridge.caller, response.outcome)
             && self.sent.bridge.upstream == Era::Modern
             && is_question(result)
@@ -32,9 +38,9 @@ impl UpstreamReply {
                 id: response.id,
                 outcome: Outcome::Error(&missing),
             };
-            return Some(self.end(&response).await);
+            return Some(self.end(&response, received).await);
         }
-        let ended = self.end(response).await;
+        let ended = self.end(response, received).await;
         let Some(questions) = &mut self.sent.questions else {
             return Some(ended);
         };
@@ -53,7 +59,7 @@ impl UpstreamReply {
     }
 
     /// Puts the response into the caller's era, and records it.
-    async fn end(&mut self, response: &Response<'_>) -> Outgoing {
+    async fn end(&mut self, response: &Response<'_>, received: &Bytes) -> Outgoing {
         self.note_answer(response.outcome.as_str());
         self.sent.stream.span.end(response.outcome);
         if self.sent.stream.exchange.is_question() {
@@ -62,7 +68,7 @@ impl UpstreamReply {
         }
         notifications::keep_task_token(&self.sent, response);
         match self.bridge(response).await {
-            Ok(bridged) => self.render(bridged),
+            Ok(bridged) => self.render(bridged, received),
             Err(fault) => self.refuse(&fault),
         }
     }
@@ -105,7 +111,7 @@ impl UpstreamReply {
     }
 
     /// Writes an answer for the caller, and records it.
-    fn render(&mut self, bridged: Bridged<'_>) -> Outgoing {
+    fn render(&mut self, bridged: Bridged<'_>, received: &Bytes) -> Outgoing {
         let id = &self.sent.id;
         let payload = match bridged {
             Bridged::Result(result) => {
@@ -115,7 +121,12 @@ impl UpstreamReply {
                     unrestored: self.unrestored.as_deref(),
                     guard: self.sent.guard.as_ref(),
                 });
-                Payload::ok(vec![message::result(id, &result)])
+                let pieces = message::result_of(id, &result, received);
+                if pieces.len() > 1 {
+                    // The large one was received, and counts already.
+                    return Outgoing::Response(Payload::ok(pieces));
+                }
+                Payload::ok(pieces)
             }
             Bridged::Error {
                 text: error,
