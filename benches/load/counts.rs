@@ -18,8 +18,8 @@ use crate::setup::{Kind, RunFiles, Setup, Subject};
 
 /// Calls before anything is counted.
 const WARM: usize = 100;
-/// Calls that are counted at a time, and how often. What counts is the time with the fewest instructions: a
-/// thread of the runtime that wakes another, or work that comes by the clock, adds some percent now and then.
+/// Calls that are counted at a time, and how often. What counts is the time with the fewest instructions: work
+/// that comes by the clock adds some percent now and then.
 const CALLS: usize = 1_000;
 const TIMES: usize = 4;
 /// A count may grow by so much.
@@ -130,7 +130,10 @@ async fn profile(
     era: Era,
 ) -> Result<String, String> {
     let out = run_files.folder.join(format!("callgrind-{kind:?}-{era:?}"));
+    // With two threads, how often one wakes the other is different in each process.
     let under = [
+        "env".to_owned(),
+        "TOKIO_WORKER_THREADS=1".to_owned(),
         "valgrind".to_owned(),
         "--tool=callgrind".to_owned(),
         format!("--callgrind-out-file={}", out.display()),
