@@ -28,8 +28,9 @@ const CALLERS: usize = 32;
 const PAGE_SIZE: usize = 20;
 /// One list after this many calls.
 const LIST_EVERY: usize = 6;
-/// When the swaps are over, a list has to show the last of them after this long at the latest.
-const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// When the swaps are over, a list has to show the last of them after this long at the latest. An upstream whose
+/// listings find the same again, as they do when it has swapped twice, is listed once a minute in the end.
+const SETTLE_LIMIT: Duration = Duration::from_secs(65);
 
 /// The result of the swaps for one subject.
 #[derive(Serialize)]
