@@ -249,8 +249,9 @@ async fn work(
             // In the modern era, closing is cancelling.
             (Ending::Cancelled, Era::Modern) => Ending::Left,
             (Ending::CancelledStream, Era::Modern) => Ending::LeftStream,
-            // Only some: after too many in a row weir stops trying that upstream for a while.
-            (Ending::TimedOut, _) if !number.is_multiple_of(16) => Ending::Done,
+            // Two callers, twice each: at the end of a round, when the others are done, five in a row
+            // would open the circuit of that upstream.
+            (Ending::TimedOut, _) if !number.is_multiple_of(32) => Ending::Done,
             (ending, _) => ending,
         };
         // Both upstreams in turn.
