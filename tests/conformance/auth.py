@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import urllib.parse
 from contextlib import ExitStack
 from pathlib import Path
 
-from rigs import Rigs
+from rigs import Rigs, telling
 
 from person import log_in  # of tests/interop, see suite.py
-from rig import Trouble, free_port, get
+from rig import free_port, get
 
 DOCUMENT = "https://conformance-test.local/client-metadata.json"
 PATIENCE = 20  # seconds
@@ -77,13 +76,11 @@ def once(weir: str, folder: Path, command: list[str], url: str, settings: dict) 
 def main() -> int:
     weir, folder, *command, url = sys.argv[1:]
     scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
-    settings = auth(scenario, json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"), url)
-    tries = (once(weir, Path(folder) / name, command, url, settings) for name in ("first", "second"))
-    return 0 if any(tries) else 1
+    with telling(Path(folder)):
+        settings = auth(scenario, json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}"), url)
+        tries = (once(weir, Path(folder) / name, command, url, settings) for name in ("first", "second"))
+        return 0 if any(tries) else 1
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (Trouble, subprocess.TimeoutExpired) as trouble:
-        sys.exit(f"auth.py: {trouble}")
+    sys.exit(main())

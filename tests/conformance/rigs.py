@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +14,8 @@ from typing import NoReturn
 from suite import Toolbox
 
 from rig import READY_TIMEOUT, Process, Trouble, extra_settings, free_port, get, wait_until  # of tests/interop, see suite.py
+
+TROUBLE = "trouble"  # the file
 
 
 @dataclass
@@ -55,8 +59,8 @@ class Rigs:
         def ready() -> bool:
             return get(f"http://127.0.0.1:{port}/readyz")[0] == 200
 
-        wait_until(lambda: ready() or not process.running, READY_TIMEOUT)
-        return f"http://127.0.0.1:{port}/mcp" if ready() else self.give_up(process)
+        answered = wait_until(lambda: ready() or not process.running, READY_TIMEOUT)
+        return f"http://127.0.0.1:{port}/mcp" if answered and process.running else self.give_up(process)
 
     def give_up(self, process: Process) -> NoReturn:
         raise Trouble(f"{process.name} is not ready:\n{process.log.read_text(errors='replace')[-2000:]}")
@@ -86,10 +90,20 @@ def start_sdk(tools: Toolbox, binary: Path | None, folder: Path, cleanup: ExitSt
     return rigs
 
 
+@contextmanager
+def telling(folder: Path) -> Iterator[None]:
+    """Leaves what troubles the rig in `folder`: the suite, which runs the client, says nothing of it."""
+    try:
+        yield
+    except Exception:
+        (folder / TROUBLE).write_text(traceback.format_exc())
+        sys.exit(1)
+
+
 def between() -> int:
     """`rigs.py WEIR FOLDER COMMAND... URL`: the command, with the URL of a new weir whose upstream is that URL."""
     binary, folder, *command, url = sys.argv[1:]
-    with ExitStack() as cleanup:
+    with telling(Path(folder)), ExitStack() as cleanup:
         rigs = Rigs(Path(folder), cleanup)
         client = rigs.run("client", [*command, rigs.weir(Path(binary), "weir", url)])
         code = client.popen.wait()
@@ -98,7 +112,4 @@ def between() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(between())
-    except Trouble as trouble:
-        sys.exit(f"rigs.py: {trouble}")
+    sys.exit(between())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 from install import HERE, Toolbox
 
 READY_TIMEOUT = 30
+GIVEN: set[int] = set()  # ports of `free_port`
 
 
 class Trouble(Exception):
@@ -176,9 +178,15 @@ class Weir:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that stays free between being let go and being bound again. It is below the range that the system gives to
+    outgoing connections and to port 0, and is given once."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 def wait_for_port(process: Process, port: int) -> None:
