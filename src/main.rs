@@ -1,8 +1,9 @@
 //! The `weir` command.
 
+use std::ffi::c_long;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -21,15 +22,29 @@ use weir::upstream::reaper::Job;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Gives the memory that was freed back to the system now. Otherwise the allocator keeps it for a second,
-/// because it is often needed again: 1 MB messages cost three times less CPU that way, measured.
+/// The allocator's option of the milliseconds for which it keeps what was freed (`mi_option_purge_delay`
+/// of `mimalloc.h`), of which the crate has no name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// Has the allocator give memory back to the system when it is freed, or a second later. It is often needed
+/// again within that second: 1 MB messages cost three times less CPU that way, measured.
 #[allow(
     unsafe_code,
     reason = "the allocator has no safe function for it, and the process is to stay within limits.memory"
 )]
-fn release_freed_memory() {
-    // SAFETY: it has no preconditions; any thread may call it at any time.
-    unsafe { libmimalloc_sys::mi_collect(true) }
+fn give_back_at_once(at_once: bool) {
+    static USUALLY: OnceLock<c_long> = OnceLock::new();
+    // SAFETY: `mi_collect` has no preconditions. The option is one aligned word, which the allocator reads
+    // each time that memory is freed: another thread sees either value, and either one is right. Only one
+    // task calls this.
+    unsafe {
+        let usually = *USUALLY.get_or_init(|| libmimalloc_sys::mi_option_get(PURGE_DELAY));
+        if at_once {
+            // All that it keeps now; with a delay of zero it would not look for that any more.
+            libmimalloc_sys::mi_collect(true);
+        }
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, if at_once { 0 } else { usually });
+    }
 }
 
 fn main() -> ExitCode {
@@ -74,7 +89,7 @@ async fn run(command: Command, output: &mut Output) -> ExitCode {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
     match command {
         Command::Demo(args) => demo::run(args, output, program).await,
-        Command::Serve(args) => serve::run(args, output, program, release_freed_memory).await,
+        Command::Serve(args) => serve::run(args, output, program, give_back_at_once).await,
         Command::Check(args) => check::run(args, output, program).await,
         Command::Plan(args) => plan::run(args, output, program).await,
         Command::Explain(args) => explain::run(args, output, program).await,
@@ -155,4 +170,38 @@ fn parse_filter(written: &str) -> Result<EnvFilter, String> {
         ));
     }
     EnvFilter::try_new(written).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::give_back_at_once;
+
+    const MIB: usize = 1 << 20;
+
+    /// The MiB that the process has.
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<usize>().unwrap() / 1024
+    }
+
+    /// The MiB that are still there of 64 that were freed just now.
+    fn left_of_64() -> usize {
+        let before = resident();
+        let used: Vec<_> = (0..32).map(|_| vec![1_u8; 2 * MIB]).collect();
+        assert!(resident() >= before + 48);
+        drop(std::hint::black_box(used));
+        resident().saturating_sub(before)
+    }
+
+    #[test]
+    fn freed_memory_is_given_back_at_once_or_later() {
+        assert!(left_of_64() > 48, "kept, for it may be needed again");
+        give_back_at_once(true);
+        assert!(left_of_64() < 16);
+        give_back_at_once(false);
+        assert!(left_of_64() > 48);
+    }
 }

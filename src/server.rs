@@ -124,7 +124,7 @@ impl Bound {
         let token = Arc::clone(core.authentication.admin_token());
         let draining = Draining::default();
         let sessions = start_sessions(&core, &config, &keys)?;
-        let front_gateway = start_periodic(&core, &sessions, options.release_memory);
+        let front_gateway = start_periodic(&core, &sessions, options.give_back_at_once);
         let (crossings, others) = start_crossings(&core, (&config, &keys), &sessions, &draining)?;
         let front = Arc::new(Front::new(
             &config.listen,
@@ -241,7 +241,7 @@ fn start_crossings(
 fn start_periodic(
     core: &Core,
     sessions: &Arc<SessionTable>,
-    release_memory: Option<fn()>,
+    give_back_at_once: Option<fn(bool)>,
 ) -> Arc<FrontGatewaySync> {
     let stop = || core.shutdown.clone();
     core.tasks
@@ -249,7 +249,7 @@ fn start_periodic(
     core.tasks.spawn(watch_memory(
         Arc::clone(core.memory()),
         Arc::clone(sessions),
-        release_memory,
+        give_back_at_once,
         stop(),
     ));
     let sync = FrontGatewaySync::new(&core.live, core.credentials());

@@ -53,13 +53,13 @@ enum ServeCommandError {
 }
 
 /// Serves until SIGINT or SIGTERM; a second signal ends it at once. Exits with 0 after an orderly stop,
-/// with 2 if the config is wrong, with 1 otherwise. `release_memory` gives memory that was freed back
-/// to the system.
+/// with 2 if the config is wrong, with 1 otherwise. `give_back_at_once` has memory given back to
+/// the system as soon as it is freed, or as usual again.
 pub async fn run(
     args: ServeArgs,
     output: &mut Output,
     program: PathBuf,
-    release_memory: fn(),
+    give_back_at_once: fn(bool),
 ) -> ExitCode {
     let is_stream = config::is_stream(&args.config.config);
     if args.stdio && names_stdin(&args.config.config) {
@@ -88,7 +88,7 @@ pub async fn run(
             is_stream,
         }),
         reaper: Some(program),
-        release_memory: Some(release_memory),
+        give_back_at_once: Some(give_back_at_once),
         exports: true,
         // On stdio, stdout belongs to the client.
         metric_lines: (!args.stdio).then_some(write_stdout as WriteLines),

@@ -17,28 +17,28 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// The same otherwise: what grows in small steps tells nobody.
 const CALM_PERIOD: Duration = Duration::from_secs(2);
 
-/// The time between two times that the allocator has to give back what was freed.
-const RELEASE: Duration = Duration::from_millis(20);
-
 /// The time between two looks for idle sessions.
 const RELIEF: Duration = Duration::from_millis(300);
 
 /// The same while the process has more than `limits.memory`.
 const URGENT_RELIEF: Duration = Duration::from_millis(100);
 
+/// How long memory is given back at once after the process had too much: much of it comes and goes in
+/// bursts, and what is freed in one of them would be there in the next one.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
 /// The time between two lines in the log about that.
 const TOLD: Duration = Duration::from_secs(60);
 
 /// Tells the budget what the process has, until weir stops. While that is much, drops the states of idle
-/// sessions, and has the allocator give back what was freed (`release_memory`). Ends at once where the
-/// system does not say how much it is.
+/// sessions, and has the allocator give memory back when it is freed (`give_back_at_once`). Ends at once
+/// where the system does not say how much it is.
 pub(super) async fn watch_memory(
     budget: Arc<MemoryBudget>,
     sessions: Arc<SessionTable>,
-    release_memory: Option<fn()>,
+    give_back_at_once: Option<fn(bool)>,
     shutdown: CancellationToken,
 ) {
-    let mut released = Instant::now();
     let mut relief = Relief {
         sessions,
         last: None,
@@ -46,6 +46,8 @@ pub(super) async fn watch_memory(
         dropped: 0,
     };
     let mut resident = 0;
+    // When the process had too much, while memory is given back at once.
+    let mut too_much: Option<Instant> = None;
     loop {
         let is_much = budget.used().max(resident) > budget.limit() / 2;
         tokio::select! {
@@ -67,15 +69,24 @@ pub(super) async fn watch_memory(
                 true => URGENT_RELIEF,
                 false => RELIEF,
             });
-            if let Some(release) = release_memory.filter(|_| released.elapsed() >= RELEASE) {
-                // It may take some milliseconds. It fails only while the runtime ends.
-                let _ = tokio::task::spawn_blocking(release).await;
-                released = Instant::now();
+            if too_much.replace(Instant::now()).is_none() {
+                give_back(give_back_at_once, true).await;
                 memory = ProcessMemory::read().unwrap_or(memory);
                 resident = bytes(memory.resident);
             }
+        } else if too_much.is_some_and(|at| at.elapsed() >= AT_ONCE) {
+            too_much = None;
+            give_back(give_back_at_once, false).await;
         }
         budget.heed_process(bytes(memory.anonymous));
+    }
+}
+
+/// Has memory given back at once, or as usual.
+async fn give_back(set: Option<fn(bool)>, at_once: bool) {
+    if let Some(set) = set {
+        // It may take some milliseconds. It fails only while the runtime ends.
+        let _ = tokio::task::spawn_blocking(move || set(at_once)).await;
     }
 }
 
@@ -110,5 +121,37 @@ impl Relief {
                 "idle sessions made room for others, see `limits.memory`: they go on when they are used"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::seal::KeyRing;
+
+    static TOLD: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+
+    #[tokio::test(start_paused = true)]
+    async fn freed_memory_is_wanted_back_at_once_until_the_process_has_had_enough_for_long() {
+        let budget = MemoryBudget::new(1 << 20);
+        let keys = KeyRing::from_texts(["k"]).unwrap();
+        let sessions = Arc::new(SessionTable::new(&keys, Arc::clone(&budget)).unwrap());
+        let shutdown = CancellationToken::new();
+        let tell: fn(bool) = |at_once| TOLD.lock().unwrap().push(at_once);
+        let watch = watch_memory(Arc::clone(&budget), sessions, Some(tell), shutdown.clone());
+        let told = || TOLD.lock().unwrap().clone();
+        let look = async {
+            tokio::time::sleep(2 * CALM_PERIOD).await;
+            assert_eq!(told(), [true], "it has more than a MiB");
+            budget.set_limit(1 << 40);
+            tokio::time::sleep(AT_ONCE - 3 * CALM_PERIOD).await;
+            assert_eq!(told(), [true]);
+            tokio::time::sleep(5 * CALM_PERIOD).await;
+            assert_eq!(told(), [true, false]);
+            shutdown.cancel();
+        };
+        tokio::join!(watch, look);
     }
 }

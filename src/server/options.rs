@@ -19,9 +19,9 @@ pub struct Options {
     pub reads_pins: bool,
     /// Where the config can be read again; `None` if it cannot be reloaded.
     pub source: Option<ConfigSource>,
-    /// Gives memory that was freed back to the system at once; `None` if only the allocator does that. It
-    /// may take some milliseconds.
-    pub release_memory: Option<fn()>,
+    /// Has memory given back to the system as soon as it is freed, or as usual again; `None` if the allocator
+    /// has no such choice. It may take some milliseconds.
+    pub give_back_at_once: Option<fn(bool)>,
     /// Whether spans and log records are sent, as the config says: what serves does that, and no
     /// command.
     pub exports: bool,

@@ -20,11 +20,7 @@ use crate::upstream::LinkError;
 impl UpstreamReply {
     /// Ends the reply with the upstream's response, a part of `received` if nothing has changed it. Returns
     /// `None` if something comes before it.
-    pub(super) async fn finish(
-        &mut self,
-        response: &Response<'_>,
-        received: &Bytes,
-    ) -> Option<Outgoing> {
+    pub(super) fn finish(&mut self, response: &Response<'_>, received: &Bytes) -> Option<Outgoing> {
         if let (Era::Legacy, Outcome::Result(result)) = (self.sent.bridge.caller, response.outcome)
             && self.sent.bridge.upstream == Era::Modern
             && is_question(result)
@@ -38,9 +34,9 @@ impl UpstreamReply {
                 id: response.id,
                 outcome: Outcome::Error(&missing),
             };
-            return Some(self.end(&response, received).await);
+            return Some(self.end(&response, received));
         }
-        let ended = self.end(response, received).await;
+        let ended = self.end(response, received);
         let Some(questions) = &mut self.sent.questions else {
             return Some(ended);
         };
@@ -59,7 +55,7 @@ impl UpstreamReply {
     }
 
     /// Puts the response into the caller's era, and records it.
-    async fn end(&mut self, response: &Response<'_>, received: &Bytes) -> Outgoing {
+    fn end(&mut self, response: &Response<'_>, received: &Bytes) -> Outgoing {
         self.note_answer(response.outcome.as_str());
         self.sent.stream.span.end(response.outcome);
         if self.sent.stream.exchange.is_question() {
@@ -67,15 +63,14 @@ impl UpstreamReply {
             self.sent.bridge.upstream = Era::Modern;
         }
         notifications::keep_task_token(&self.sent, response);
-        match self.bridge(response).await {
+        match self.bridge(response) {
             Ok(bridged) => self.render(bridged, received),
             Err(fault) => self.refuse(&fault),
         }
     }
 
-    /// Puts an answer into the caller's era. It is async for checks of an answer's data, which
-    /// belong here and may have to wait.
-    async fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
+    /// Puts an answer into the caller's era.
+    fn bridge<'a>(&mut self, response: &Response<'a>) -> Result<Bridged<'a>, Fault> {
         let Sent {
             stream,
             bridge,

@@ -154,7 +154,7 @@ impl UpstreamReply {
             Err(blocked) => return self.block(parsed, blocked),
         };
         let message = match parsed {
-            Ok(Message::Response(response)) => return self.finish(&response, &bytes).await,
+            Ok(Message::Response(response)) => return self.finish(&response, &bytes),
             Ok(Message::Notification(notification)) => {
                 notifications::in_reply(&mut self.sent, self.record.caller(), notification).await
             }
