@@ -40,9 +40,11 @@ class Pair:
         self.folder = folder
 
     def homes(self) -> list[str]:
-        """The weir that each request went to."""
-        text = (self.folder / "nginx-rows.log").read_text()
-        return [json.loads(line)["to"].split(", ")[-1].rpartition(":")[2] for line in text.splitlines()]
+        """The weir that each modern request went to, if it was answered. Those of a session, and of callers that
+        left, may be logged after later ones."""
+        rows = map(json.loads, (self.folder / "nginx-rows.log").read_text().splitlines())
+        modern = [row for row in rows if row["status"] == 200 and not row["session"]]
+        return [row["to"].split(", ")[-1].rpartition(":")[2] for row in modern]
 
 
 def post(port: int, message: dict[str, Any], headers: dict[str, str]) -> http.client.HTTPConnection:
@@ -175,7 +177,8 @@ def run_forwarded(run: Any) -> None:
         before = len(pair.homes())
         question = call_modern(port, "old__ask")
         wait_until(lambda: len(pair.homes()) > before, 5)
-        owner = next(weir for weir in pair.weirs if str(weir.port) == pair.homes()[-1])
+        home = pair.homes()[-1]
+        owner = next(weir for weir in pair.weirs if str(weir.port) == home)
         assert owner.process is not None
         owner.process.stop(signal.SIGKILL)
         calls = len(servers.calls)
