@@ -214,7 +214,10 @@ impl Keeper {
             peer,
             unsolicited,
             era,
-        } = connected.inspect_err(|error| memory.era = memory.era.after_failure(error))?;
+        } = connected.inspect_err(|error| {
+            memory.era = memory.era.after_failure(error);
+            link.record_no_connection();
+        })?;
         let peer = Arc::new(peer);
         tracing::info!(
             upstream = %link.id(), era = %peer.era(), version = %peer.version, server = %peer.server, "connected"

@@ -24,7 +24,7 @@ use crate::upstream::error::LinkError;
 use crate::upstream::gate::Gate;
 use crate::upstream::health::{Health, ListingReport};
 use crate::upstream::http::HttpWire;
-use crate::upstream::peer::Peer;
+use crate::upstream::peer::{Connection, Peer};
 use crate::upstream::quirks::Quirks;
 use crate::upstream::rounds::Rounds;
 use crate::upstream::sessions::UpstreamSessions;
@@ -67,7 +67,10 @@ pub struct Link {
     /// Tells the keeper that a call waits for a peer.
     peer_wanted: Notify,
     peer: RwLock<Option<Arc<Peer>>>,
-    /// Counts attempts to connect that have ended, either way.
+    /// Whether the upstream has answered that it does not know the session of the last peer, and no
+    /// attempt to connect has ended since: it is there, whatever happened to earlier attempts.
+    is_session_lost: AtomicBool,
+    /// Counts attempts to connect or list that have ended, either way.
     attempts: watch::Sender<u64>,
     next_request_id: AtomicU64,
     /// The callers' subscriptions, beyond the lists.
@@ -116,6 +119,7 @@ impl Link {
             reconnect: Notify::new(),
             peer_wanted: Notify::new(),
             peer: RwLock::new(None),
+            is_session_lost: AtomicBool::new(false),
             attempts: watch::Sender::new(0),
             next_request_id: AtomicU64::new(1),
             subscriptions: Arc::default(),
@@ -184,7 +188,8 @@ impl Link {
     }
 
     /// Returns the connected peer. Without one, asks the keeper to connect, and waits until
-    /// `deadline` for the attempt under way. A link that is known to fail is not waited for.
+    /// `deadline` for the attempt under way. A link that is known to fail is not waited for, unless
+    /// all that is known since is that its upstream answered.
     ///
     /// # Errors
     /// There is no peer: the reason of the last attempt.
@@ -195,7 +200,7 @@ impl Link {
         let attempts = self.attempts.subscribe();
         self.request_reconnect();
         self.peer_wanted.notify_one();
-        if self.health.is_failing() {
+        if self.health.is_failing() && !self.is_session_lost() {
             Err(self.not_connected())
         } else {
             self.next_peer(attempts, deadline).await
@@ -228,6 +233,7 @@ impl Link {
                 return Ok(peer);
             }
             match tokio::time::timeout_at(deadline, attempts.changed()).await {
+                Ok(Ok(())) if self.is_session_lost() => {}
                 Ok(Ok(())) if self.current_peer().is_none() => return Err(self.not_connected()),
                 Ok(Ok(())) => {}
                 Err(_) if self.health.is_starting() => return Err(LinkError::StillStarting),
@@ -238,6 +244,10 @@ impl Link {
 
     fn open_peer(&self) -> Option<Arc<Peer>> {
         self.current_peer().filter(|peer| peer.is_open())
+    }
+
+    fn is_session_lost(&self) -> bool {
+        self.is_session_lost.load(Ordering::Acquire)
     }
 
     fn not_connected(&self) -> LinkError {
@@ -281,7 +291,10 @@ impl Link {
 
     /// Sets the peer of a connection that was made. For the keeper.
     pub fn set_peer(&self, peer: Arc<Peer>) {
-        *self.peer.write() = Some(peer);
+        let mut current = self.peer.write();
+        *current = Some(peer);
+        self.is_session_lost.store(false, Ordering::Release);
+        drop(current);
         self.sessions.reset();
         self.attempts.send_modify(|attempts| *attempts += 1);
     }
@@ -295,8 +308,17 @@ impl Link {
             .is_some_and(|current| Arc::ptr_eq(current, stale));
         if is_it {
             *peer = None;
+            // That a process has ended says nothing about the next one.
+            let is_lost = matches!(stale.connection, Connection::Http(_));
+            self.is_session_lost.store(is_lost, Ordering::Release);
         }
         is_it
+    }
+
+    /// Records that an attempt to connect failed. Its reason is recorded by [`Self::record_failure`].
+    /// For the keeper.
+    pub fn record_no_connection(&self) {
+        self.is_session_lost.store(false, Ordering::Release);
     }
 
     /// Records that an attempt to connect or list failed. For the keeper.

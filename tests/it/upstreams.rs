@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+
 use crate::support::client::Reply;
 use crate::support::upstream::{Fault, On, Sdk, Times, Upstream};
 use crate::support::weir::Weir;
@@ -212,6 +214,31 @@ async fn a_forgotten_session_is_opened_again_and_the_call_replayed_once() {
     let calls = up.count("tools/call");
     failed(&legacy.call("up__search", "{}").await, "up");
     assert!(up.count("tools/call") <= calls + 2);
+}
+
+#[tokio::test]
+async fn calls_wait_for_a_session_that_is_opened_again_though_listings_fail() {
+    let up = Upstream::named("up").tools(["search"]).legacy("2025-11-25");
+    let up = up.start().await;
+    let weir = Weir::over([&up]).start().await;
+    weir.wait_tools(["up__search"]).await;
+    let broken = r#"{"code":-32603,"message":"the database is gone"}"#;
+    up.fault(On::Lists, Times::Forever, Fault::Error(200, broken.into()));
+    weir.resync("up").await;
+    weir.wait_told("up", "state", "failing").await;
+    let modern = weir.modern();
+    for round in 0..6 {
+        up.forget_sessions();
+        let calls = (0..12).map(async |number| {
+            // The first finds that the session is gone, and others come while the next one is opened.
+            tokio::time::sleep(Duration::from_millis(3 * number)).await;
+            modern.call("up__search", "{}").await
+        });
+        for reply in join_all(calls).await {
+            assert!(reply.succeeded(), "round {round}: {reply:?}");
+        }
+        assert_eq!(weir.told("up").await["state"], "failing");
+    }
 }
 
 #[tokio::test]
