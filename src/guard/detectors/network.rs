@@ -137,9 +137,9 @@ pub(super) fn find_url(
         .take(32)
         .take_while(|byte| is_scheme(byte))
         .count();
-    let start = colon - scheme;
-    let first = text.get(start..colon)?.as_bytes().first();
-    first?.is_ascii_alphabetic().then_some(())?;
+    // A scheme begins with a letter. What runs into it from before is no part of it: `1.https://a.example`.
+    let run = text.get(colon - scheme..colon)?;
+    let start = colon - scheme + run.find(|c: char| c.is_ascii_alphabetic())?;
     let end = url_end(text, colon + 3)?;
     if let Some(class) = classes.url {
         search.add(start, end, class, Evidence::Container);

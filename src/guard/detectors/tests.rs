@@ -42,6 +42,21 @@ fn a_url_is_found_around_what_is_in_it() {
     let text = "postgres://app:hunter2@db.example.com/x";
     let expected = ["PASSWORD hunter2"];
     assert_eq!(found(&only(&["PASSWORD", "EMAIL"]), text), expected);
+    // Whatever stands before its scheme.
+    for before in [
+        "1.",
+        "42",
+        "+",
+        "-",
+        "7.5-",
+        "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15",
+    ] {
+        let text = format!("{before}{text}");
+        assert_eq!(found(&only(&["PASSWORD", "EMAIL"]), &text), expected);
+        let url = only(&["URL"]).find(&text);
+        assert_eq!(url.len(), 1, "{text}");
+        assert_eq!(url[0].range, before.len()..text.len());
+    }
 }
 
 #[test]
