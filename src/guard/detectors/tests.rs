@@ -42,7 +42,7 @@ fn a_url_is_found_around_what_is_in_it() {
     let text = "postgres://app:hunter2@db.example.com/x";
     let expected = ["PASSWORD hunter2"];
     assert_eq!(found(&only(&["PASSWORD", "EMAIL"]), text), expected);
-    // Whatever stands before its scheme.
+    // Also with something before its scheme.
     for before in [
         "1.",
         "42",
